@@ -1,0 +1,39 @@
+"""The one shape a chat message has between a chat service, a log file, the database and the companion."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Emote:
+    """One emote inside a message's text: which, and the half-open range of characters it covers."""
+
+    id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One line somebody wrote. Frozen, because a message never changes: it is kept or it is deleted.
+
+    `id` is the chat service's own id where there is one; an importer makes a stable one from the content where
+    there is none, so that the same log imported twice adds nothing. `channel` and `login` are lower case without
+    `#` or `@`. `sent_ms` is UTC milliseconds since 1970, None where the log had no time. `badges` are names such
+    as `moderator`. `reply_to` is the id of the message answered.
+    """
+
+    id: str
+    channel: str
+    login: str
+    text: str
+    sent_ms: int | None = None
+    user_id: str | None = None
+    display_name: str = ""
+    badges: tuple[str, ...] = ()
+    emotes: tuple[Emote, ...] = ()
+    reply_to: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What viewers see: the display name where there is one."""
+        return self.display_name or self.login

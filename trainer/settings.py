@@ -1,0 +1,37 @@
+"""The trainer's tables of config.toml. Imports no torch, so that the command line can validate them quickly."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from corpus.settings import Table
+
+
+class TrainerTable(Table):
+    """When and how long to train, and on what device."""
+
+    table = "trainer"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    every_messages: Annotated[int, Field(ge=1)] = 1000
+    every_minutes: Annotated[float, Field(gt=0)] = 60.0
+    minutes: Annotated[float, Field(gt=0)] = 5.0
+    seed: int = 1337
+
+
+class ModelTable(Table):
+    """What is trained: the tokenizer and the shape of the GPT."""
+
+    table = "model"
+    tokenizer: Literal["bpe", "word", "char"] = "bpe"
+
+
+class SamplingTable(Table):
+    """How a line is drawn from the model."""
+
+    table = "sampling"
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
+TRAINER_TABLES: tuple[type[Table], ...] = (TrainerTable, ModelTable, SamplingTable)
