@@ -13,6 +13,13 @@ class BotTable(Table):
 
     table = "bot"
     name: Annotated[str, Field(min_length=1, max_length=25)] = "backchat"
+    also_called: tuple[Annotated[str, Field(min_length=2, max_length=25)], ...] = ()
+    cooldown_s: Annotated[float, Field(ge=0)] = 2.0
+    viewer_cooldown_s: Annotated[float, Field(ge=0)] = 8.0
+    conversation_turns: Annotated[int, Field(ge=1)] = 12
+    talk_after_lines: Annotated[int, Field(ge=0)] = 30
+    offline: bool = False
+    reply_s: Annotated[float, Field(gt=0, le=60)] = 8.0
 
 
 class NarratorTable(Table):
