@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from bot.narrator_lines import PLACEHOLDERS, Moment, placeholders
 from corpus.settings import CORPUS_TABLES, Table
 from trainer.settings import TRAINER_TABLES
 
@@ -27,6 +28,17 @@ class NarratorTable(Table):
 
     table = "narrator"
     enabled: bool = True
+    every_s: Annotated[float, Field(ge=0)] = 25.0
+    lines: dict[Moment, tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("lines")
+    @classmethod
+    def _only_known_placeholders(cls, lines: dict[Moment, tuple[str, ...]]) -> dict[Moment, tuple[str, ...]]:
+        for moment, texts in lines.items():
+            for text in texts:
+                for name in placeholders(text) - PLACEHOLDERS:
+                    raise ValueError(f"{moment} names {{{name}}}; it may name {', '.join(sorted(PLACEHOLDERS))}")
+        return lines
 
 
 class SafetyTable(Table):
