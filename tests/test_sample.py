@@ -1,0 +1,121 @@
+"""Drawing tokens: each knob does what its name says, the seed repeats, finished rows leave, stops are heeded."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from trainer.models.language_model import LogProbabilities, Tokens
+from trainer.sample import Choice, Continuation, continuations, draw
+
+STOP = 4
+CHANCES = np.array([0.5, 0.25, 0.125, 0.0625, 0.0625], dtype=np.float32)
+
+
+class Dice:
+    """A language model that never listens: the same chances after any context."""
+
+    vocab_size = len(CHANCES)
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def score(self, tokens: Tokens) -> LogProbabilities:
+        return np.asarray(np.log(CHANCES)[tokens], dtype=np.float32)
+
+    def decoder(self, context: Sequence[int], batch: int) -> "Dice":
+        self.batch = batch
+        return self
+
+    def log_probabilities(self) -> LogProbabilities:
+        self.batches.append(self.batch)
+        return np.tile(np.log(CHANCES), (self.batch, 1))
+
+    def push(self, tokens: Sequence[int]) -> None:
+        assert len(tokens) == self.batch
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.batch = len(rows)
+
+
+def rolled(choice: Choice, times: int = 4000) -> Counter[int]:
+    rows = np.tile(np.log(CHANCES), (times, 1))
+    return Counter(draw(rows, choice, np.random.default_rng(1)).tolist())
+
+
+def said(**changes: object) -> list[Continuation]:
+    known: dict[str, object] = {
+        "count": 5, "max_tokens": 12, "stop": {STOP}, "choice": Choice(1.0, 0, 1.0), "seed": 3,
+    }  # fmt: skip
+    return continuations(Dice(), [1, 2], **(known | changes))  # type: ignore[arg-type]
+
+
+def test_plain_sampling_follows_the_chances() -> None:
+    counts = rolled(Choice(temperature=1.0, top_p=1.0))
+    assert [counts[token] / 4000 for token in range(5)] == pytest.approx(CHANCES.tolist(), abs=0.03)
+
+
+def test_filters_sample_the_same_chances_when_they_let_everything_through() -> None:
+    counts = rolled(Choice(temperature=1.0, top_k=5, top_p=1.0))
+    assert [counts[token] / 4000 for token in range(5)] == pytest.approx(CHANCES.tolist(), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("choice", "possible"),
+    [
+        (Choice(temperature=0), {0}),
+        (Choice(temperature=1, top_k=1), {0}),
+        (Choice(temperature=1, top_k=2, top_p=1.0), {0, 1}),
+        (Choice(temperature=1, top_p=0.5), {0}),
+        (Choice(temperature=1, top_p=0.6), {0, 1}),
+        (Choice(temperature=1, top_p=1.0, min_p=0.3), {0, 1}),
+        (Choice(temperature=1, top_p=0.95, min_p=0.2), {0, 1, 2}),
+        (Choice(temperature=0.01, top_p=1.0), {0}),
+    ],
+)
+def test_each_filter_leaves_the_likeliest(choice: Choice, possible: set[int]) -> None:
+    assert set(rolled(choice)) == possible
+
+
+def test_a_large_vocabulary_is_filtered_as_a_small_one() -> None:
+    flat = np.full((1, 5000), np.log(1 / 5000), dtype=np.float32)
+    random = np.random.default_rng(0)
+    drawn = {int(draw(flat, Choice(1.0, 0, 0.99), random)[0]) for _ in range(300)}
+    assert len(drawn) > 250
+
+
+def test_the_same_seed_says_the_same_and_another_something_else() -> None:
+    assert said() == said()
+    assert said() != said(seed=4)
+
+
+def test_a_continuation_ends_before_its_stop_token() -> None:
+    lines = said(max_tokens=200)
+    assert all(line.stopped and STOP not in line.tokens for line in lines)
+
+
+def test_finished_continuations_leave_the_batch() -> None:
+    dice = Dice()
+    lines = continuations(dice, [], count=6, max_tokens=200, stop={STOP}, choice=Choice(1.0, 0, 1.0), seed=2)
+    assert len(dice.batches) == max(len(line.tokens) for line in lines) + 1
+    assert sum(dice.batches) == sum(len(line.tokens) + 1 for line in lines)
+
+
+def test_forbidden_tokens_and_early_stops_are_never_drawn() -> None:
+    for line in said(count=40, forbidden={0, 1}, min_tokens=2):
+        assert not {0, 1} & set(line.tokens)
+        assert len(line.tokens) >= 2
+
+
+def test_a_repetition_penalty_makes_repeats_rarer() -> None:
+    def repeats(penalty: float) -> int:
+        lines = said(count=200, stop=(), max_tokens=2, choice=Choice(1.0, 0, 1.0, 0.0, penalty))
+        return sum(line.tokens[0] == line.tokens[1] for line in lines)
+
+    assert repeats(3.0) < repeats(1.0) / 2
+
+
+def test_what_a_continuation_cost_is_told_in_the_models_own_nats() -> None:
+    (line,) = said(count=1, stop=(), max_tokens=3, choice=Choice(temperature=0))
+    assert line.nats_per_token == pytest.approx(np.log(2))

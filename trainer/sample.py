@@ -1,0 +1,151 @@
+"""The one sampler for every LanguageModel: temperature, top-k, top-p, min-p, repetition penalty, stop, seed, batches.
+
+Knows tokens only; it asks a model's Decoder for the chances and draws.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.models.language_model import LanguageModel, LogProbabilities
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a token is drawn. Temperature 0 takes the likeliest; top_k 0, top_p 1, min_p 0 and penalty 1 are off.
+
+    min_p leaves out tokens less likely than this share of the likeliest one. A repetition penalty above 1 makes
+    tokens that the continuation already has less likely: their logits are divided by it, as CTRL does.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What was drawn, without the stop token; `nats_per_token` under the model itself, the stop token included."""
+
+    tokens: tuple[int, ...]
+    nats_per_token: float
+    stopped: bool
+
+
+def continuations(
+    model: LanguageModel,
+    context: Sequence[int],
+    *,
+    count: int,
+    max_tokens: int,
+    stop: Collection[int],
+    choice: Choice,
+    seed: int | None,
+    forbidden: Collection[int] = (),
+    min_tokens: int = 0,
+) -> list[Continuation]:
+    """`count` continuations of `context`, drawn together; the same seed draws the same ones.
+
+    A continuation ends at a token of `stop` or after `max_tokens`. `forbidden` tokens are never drawn, and no stop
+    token before `min_tokens` (an empty line is no answer). Finished continuations leave the batch at once.
+    """
+    random = np.random.default_rng(seed)
+    decoder = model.decoder(context, count)
+    drawn: list[list[int]] = [[] for _ in range(count)]
+    nats = [0.0] * count
+    stopped = [False] * count
+    running = list(range(count))
+    stops = frozenset(stop)
+    banned = np.array(sorted(forbidden), dtype=np.int64)
+    banned_at_first = np.array(sorted({*forbidden, *stops}), dtype=np.int64)
+    for position in range(max_tokens):
+        known = decoder.log_probabilities()
+        allowed = known.copy()
+        allowed[:, banned_at_first if position < min_tokens else banned] = -np.inf
+        if choice.repetition_penalty != 1.0:
+            for row, number in enumerate(running):
+                _penalise(allowed[row], drawn[number], choice.repetition_penalty)
+        tokens = draw(allowed, choice, random)
+        going: list[int] = []
+        for row, number in enumerate(running):
+            token = int(tokens[row])
+            nats[number] -= float(known[row, token])
+            if token in stops:
+                stopped[number] = True
+            else:
+                drawn[number].append(token)
+                going.append(row)
+        if not going or position == max_tokens - 1:
+            break
+        if len(going) < len(running):
+            decoder.keep(going)
+            running = [running[row] for row in going]
+        decoder.push([int(tokens[row]) for row in going])
+    return [
+        Continuation(tuple(tokens), nats[number] / max(1, len(tokens) + stopped[number]), stopped[number])
+        for number, tokens in enumerate(drawn)
+    ]
+
+
+def draw(log_probabilities: LogProbabilities, choice: Choice, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """One token a row. Filters apply in the usual order: temperature, top-k, top-p, min-p. Shape (batch,)."""
+    if choice.temperature == 0:
+        return np.asarray(log_probabilities.argmax(axis=1), dtype=np.int64)
+    uniform = random.random(len(log_probabilities))
+    scaled = log_probabilities / choice.temperature
+    chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    if choice.top_k == 0 and choice.top_p == 1.0:
+        if choice.min_p > 0:
+            chances[chances < choice.min_p] = 0.0
+        return _pick(chances, uniform)
+    vocab_size = chances.shape[1]
+    keep = min(choice.top_k or vocab_size, vocab_size)
+    order = _likeliest(chances, keep, choice.top_p)
+    ranked = np.take_along_axis(chances, order, axis=1)
+    # The likeliest tokens whose chances add up to top_p, the one that crosses the line included.
+    total = ranked.sum(axis=1, keepdims=True) if choice.top_k else chances.sum(axis=1, keepdims=True)
+    before = np.cumsum(ranked, axis=1) - ranked
+    ranked[before >= choice.top_p * total] = 0.0
+    if choice.min_p > 0:
+        ranked[ranked < choice.min_p] = 0.0  # the likeliest has 1 here
+    picked = _pick(ranked, uniform)
+    return np.asarray(np.take_along_axis(order, picked[:, None], axis=1)[:, 0], dtype=np.int64)
+
+
+def _likeliest(chances: Floats, keep: int, top_p: float) -> npt.NDArray[np.int64]:
+    """Token numbers of each row, likeliest first: `keep` of them, or as many as top_p can reach.
+
+    Sorting 50,000 chances a token would cost more than the model; the first few hundred nearly always suffice.
+    """
+    vocab_size = chances.shape[1]
+    first = min(keep, 512)
+    if first < keep:
+        nearest = np.argpartition(chances, vocab_size - first, axis=1)[:, vocab_size - first :]
+        reached = np.take_along_axis(chances, nearest, axis=1).sum(axis=1) / chances.sum(axis=1)
+        first = first if bool((reached >= top_p).all()) else keep
+    if first < vocab_size:
+        nearest = np.argpartition(chances, vocab_size - first, axis=1)[:, vocab_size - first :]
+        ranks = np.argsort(-np.take_along_axis(chances, nearest, axis=1), axis=1, kind="stable")
+        return np.asarray(np.take_along_axis(nearest, ranks, axis=1), dtype=np.int64)
+    return np.asarray(np.argsort(-chances, axis=1, kind="stable"), dtype=np.int64)
+
+
+def _pick(chances: Floats, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """One column a row, with these (unnormalised) chances. Never a column whose chance is zero."""
+    running = np.cumsum(chances, axis=1, dtype=np.float64)
+    wanted = uniform[:, None] * running[:, -1:]
+    picked = (running <= wanted).sum(axis=1)
+    return np.asarray(np.minimum(picked, chances.shape[1] - 1), dtype=np.int64)
+
+
+def _penalise(log_probabilities: Floats, tokens: Sequence[int], penalty: float) -> None:
+    """Divide the logits of `tokens`, which as log-probabilities are negative, so they are multiplied."""
+    if tokens:
+        repeated = np.unique(np.array(tokens, dtype=np.int64))
+        log_probabilities[repeated] *= penalty
