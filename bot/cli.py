@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from bot import run
 from corpus.errors import BackchatError
 from corpus.settings import CONFIG_VARIABLE
 
@@ -41,6 +42,9 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     typer.echo(f"backchat {installed('backchat')}")
+
+
+run.register(app)
 
 
 def main() -> None:
