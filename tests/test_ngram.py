@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from trainer.models.language_model import Tokens
 from trainer.models.ngram import NGram, modified_discounts
 
-VOCAB_SIZE = 7
-END = 5  # 0..4 are words, 5 ends a line, 6 opens one
+VOCAB_SIZE = 8
+END = 5  # 0..4 are words, 5 ends a line, 6 and 7 open one
+OPENING = -1  # in the textbook's contexts, whoever opened the line
 Line = list[int]
 
-lines = st.lists(st.integers(0, 4), max_size=8).map(lambda words: [6, *words, END])
+lines = st.tuples(st.integers(6, 7), st.lists(st.integers(0, 4), max_size=8)).map(lambda it: [it[0], *it[1], END])
 chats = st.lists(lines, max_size=8)
 
 
@@ -38,11 +39,11 @@ def textbook(chat: list[Line], order: int, history: list[int], token: int) -> fl
     counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(order + 1)]
     occurring: list[set[tuple[int, ...]]] = [set() for _ in range(order + 2)]
     for line in chat:
-        padded = [END, *line]
-        for place in range(1, len(padded)):
-            longest = 2 if place == 1 else place
+        for place in range(len(line)):
+            padded = [END, line[0]] if place == 0 else [OPENING, *line[1 : place + 1]]
+            longest = len(padded)
             for k in range(1, min(longest, order) + 1):
-                gram = tuple(padded[place - k + 1 : place + 1])
+                gram = tuple(padded[longest - k :])
                 occurring[k].add(gram)
                 if k == min(longest, order):
                     counts[k][gram] += 1
@@ -70,7 +71,7 @@ def textbook(chat: list[Line], order: int, history: list[int], token: int) -> fl
 def test_every_probability_is_the_textbooks(chat: list[Line], line: Line, order: int) -> None:
     scores = fitted(chat, order).score(stream([line]))
     for place, token in enumerate(line):
-        history = [END] if place == 0 else line[:place]
+        history = [END] if place == 0 else [OPENING, *line[1:place]]
         assert scores[place] == pytest.approx(math.log(textbook(chat, order, history, token)), abs=1e-5)
 
 
@@ -158,9 +159,9 @@ def test_an_empty_memory_knows_nothing_and_says_so_evenly() -> None:
 
 
 def test_tokens_outside_the_vocabulary_are_refused() -> None:
-    with pytest.raises(ValueError, match="reach from 0 to 6"):
-        fitted([[6, 7, END]])
-    with pytest.raises(ValueError, match="reach from 0 to 6"):
+    with pytest.raises(ValueError, match="reach from 0 to 7"):
+        fitted([[6, 8, END]])
+    with pytest.raises(ValueError, match="reach from 0 to 7"):
         fitted([]).learn([6, -1, END])
 
 

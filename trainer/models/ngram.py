@@ -52,8 +52,9 @@ class _Level:
 class NGram:
     """A `LanguageModel` of counts.
 
-    With a `line_end` token the memory is of lines: no context reaches past the line's own first token, so each line
-    is counted independently of its neighbours and can be taken back exactly. Without, it is of one running text.
+    With a `line_end` token the memory is of lines, each opened by a token that says who speaks: no context reaches
+    past it, so each line is counted independently of its neighbours and can be taken back exactly. What is said is
+    counted alike for all openers (docs/experiments.md). Without `line_end` the memory is of one running text.
     The counts below the highest order are continuation counts (in how many contexts has this been seen?), but for
     the grams that open a line: nothing can stand before them, so they are counted as they occur.
     """
@@ -65,10 +66,13 @@ class NGram:
         self.order = order
         self.line_end = line_end
         self._levels = [_empty_level(0) for _ in range(order + 1)]
-        self._levels[1] = _Level(np.zeros(0, np.int32), _zeros(vocab_size), vocab_size, vocab_size)
-        self._levels[1].first = np.zeros(vocab_size + 1, np.int32)
+        # One node for each token, and one for the opening of a line, whoever opened it.
+        self._opening = vocab_size
+        nodes = vocab_size + 1
+        self._levels[1] = _Level(np.zeros(0, np.int32), _zeros(nodes), nodes, nodes)
+        self._levels[1].first = np.zeros(nodes + 1, np.int32)
         for sums in ("total", "ones", "twos", "more"):
-            setattr(self._levels[1], sums, _zeros(vocab_size))
+            setattr(self._levels[1], sums, _zeros(nodes))
         self._root = [0, 0, 0, 0]  # total, ones, twos, more of the first level
         self._version = 0
         self._discounts_at: tuple[int, list[tuple[float, float, float, float]]] = (-1, [])
@@ -87,14 +91,10 @@ class NGram:
     def fit(cls, tokens: Tokens, *, vocab_size: int, order: int, line_end: int | None) -> "NGram":
         """Count a whole text, or whole lines one after the other: seconds for millions of tokens."""
         model = cls(vocab_size, order, line_end)
-        stream, lengths = model._stream(tokens)
-        _check_range(stream, vocab_size)
+        stream, lengths, grams = model._stream(tokens)
         levels = model._levels
-        grams = stream.copy()  # the node of the k-gram that ends at each place, ABSENT where it would cross a line
         parents = [np.zeros(0, np.int64) for _ in range(order + 2)]
-        levels[1].count += np.bincount(stream[lengths == 1], minlength=vocab_size).astype(np.int32)
-        if order == 1:
-            levels[1].count[:] = np.bincount(stream[lengths > 0], minlength=vocab_size)
+        levels[1].count += np.bincount(stream[lengths == 1], minlength=vocab_size + 1).astype(np.int32)
         for k in range(2, order + 1):
             places = np.flatnonzero(lengths >= k)
             keys = grams[places - 1] * vocab_size + stream[places]
@@ -106,7 +106,7 @@ class NGram:
             nodes[by_key] = np.cumsum(new) - 1
             distinct = sorted_keys[new]
             # Each new k-gram is one more context in which its last k - 1 words have been seen.
-            shorter = grams[places[by_key[new]]]
+            shorter = (stream if k == 2 else grams)[places[by_key[new]]]
             below = levels[k - 1]
             below.count += np.bincount(shorter, minlength=len(below.count)).astype(np.int32)
             whole = lengths[places] == k if k < order else np.ones(len(places), bool)
@@ -115,7 +115,7 @@ class NGram:
             levels[k].word = (distinct % vocab_size).astype(_word_type(vocab_size))
             levels[k].count[:size] = np.bincount(nodes[whole], minlength=size)
             parents[k] = distinct // vocab_size
-            grams = np.full(len(stream), ABSENT, np.int64)
+            grams[:] = ABSENT
             grams[places] = nodes
         for k in range(1, order + 1):
             model._sum_up(k, parents[k + 1])
@@ -142,10 +142,8 @@ class NGram:
         self._version += 1
 
     def score(self, tokens: Tokens) -> LogProbabilities:
-        stream, lengths = self._stream(tokens)
-        _check_range(stream, self._vocab_size)
+        stream, lengths, grams = self._stream(tokens)
         discounts = self._discounts()
-        grams = stream.copy()
         counts = self._levels[1].count[stream]
         total, ones, twos, more = self._root
         d = discounts[1]
@@ -168,7 +166,7 @@ class NGram:
             probability[places_seen] = (
                 _discounted(seen[follows], d) + back_off[follows] * probability[places_seen]
             ) / totals[follows]
-            grams = np.full(len(stream), ABSENT, np.int64)
+            grams[:] = ABSENT
             grams[places] = nodes
         scores: LogProbabilities = np.log(probability[lengths > 0]).astype(np.float32)
         return scores
@@ -208,7 +206,8 @@ class NGram:
             return []
         if token == self.line_end:
             return self.start()
-        state = [] if self.line_end is not None and list(state) == self.start() else state
+        if self.line_end is not None and list(state) == self.start():
+            return [self._opening]
         longer = [token]
         for k, context in enumerate(state[: self.order - 2], start=2):
             node = self._find(k, context, token)
@@ -221,8 +220,8 @@ class NGram:
         """The whole memory as plain arrays, without what has been unlearned; `from_arrays` reads them back."""
         line_end = ABSENT if self.line_end is None else self.line_end
         arrays: dict[str, npt.NDArray[Any]] = {"shape": np.array([self._vocab_size, self.order, line_end], np.int64)}
-        arrays["count1"] = _narrow(self._levels[1].count[: self._vocab_size])
-        renumbered = np.arange(self._vocab_size)
+        arrays["count1"] = _narrow(self._levels[1].count)
+        renumbered = np.arange(self._levels[1].fitted)
         for k in range(2, self.order + 1):
             level = self._levels[k]
             below = self._levels[k - 1]
@@ -250,7 +249,7 @@ class NGram:
         try:
             vocab_size, order, line_end = (int(number) for number in arrays["shape"])
             model = cls(vocab_size, order, None if line_end == ABSENT else line_end)
-            model._levels[1].count[:vocab_size] = arrays["count1"]
+            model._levels[1].count[:] = arrays["count1"]
             parents = [np.zeros(0, np.int64) for _ in range(order + 2)]
             for k in range(2, order + 1):
                 words, counts = arrays[f"word{k}"], arrays[f"count{k}"]
@@ -286,22 +285,24 @@ class NGram:
             for array in (level.word, level.count, level.first, level.total, level.ones, level.twos, level.more)
         )
 
-    def _stream(self, tokens: Tokens) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The tokens behind an opening `line_end`, and how long the longest gram is that ends at each place.
+    def _stream(self, tokens: Tokens) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The tokens behind a first `line_end`, the length of the longest gram that ends at each, each one's context node.
 
-        The opening token itself is context only: length 0.
+        The first `line_end` itself is context only: length 0.
         """
         tokens = np.asarray(tokens, np.int64)
+        _check_range(tokens, self._vocab_size)
         if self.line_end is None:
-            return tokens, np.minimum(np.arange(1, len(tokens) + 1), self.order)
+            return tokens, np.minimum(np.arange(1, len(tokens) + 1), self.order), tokens.copy()
         stream = np.concatenate([[self.line_end], tokens])
         places = np.arange(len(stream))
         ends = np.where(stream == self.line_end, places, 0)
         last_end = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
         lengths = places - last_end
+        contexts = np.where(lengths == 1, self._opening, stream)
         lengths[lengths == 1] = 2  # a line's first token follows the end of the line before
-        lengths[0] = 0
-        return stream, np.minimum(lengths, self.order)
+        lengths[0], contexts[0] = 0, self.line_end
+        return stream, np.minimum(lengths, self.order), contexts
 
     def _sum_up(self, k: int, parents_above: Integers) -> None:
         """Fill in a fitted level's sums over its extensions, and its counts of counts."""
@@ -392,8 +393,10 @@ class NGram:
                 state = []
             elif token == self.line_end:
                 state = self.start()
+            elif opening:
+                state = [self._opening]
             else:
-                state = [node for _, _, node in (grams[:1] if opening else grams)][: self.order - 1]
+                state = [node for _, _, node in grams][: self.order - 1]
         return found
 
     def _grow(self, k: int, context: int, word: int) -> int:
@@ -474,7 +477,9 @@ class NGram:
             if total:
                 d = self._discounts()[1]
                 back_off = d[1] * ones + d[2] * twos + d[3] * more
-                probabilities = (_discounted(self._levels[1].count, d) + back_off * probabilities) / total
+                probabilities = (
+                    _discounted(self._levels[1].count[: self._vocab_size], d) + back_off * probabilities
+                ) / total
             self._unigrams_at = (self._version, probabilities)
         return self._unigrams_at[1]
 
