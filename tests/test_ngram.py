@@ -196,3 +196,12 @@ def test_a_running_text_is_counted_across_its_line_ends() -> None:
 def test_discounts_never_take_more_than_there_is(counts_of_counts: list[int]) -> None:
     zero, one, two, more = modified_discounts(counts_of_counts)
     assert zero == 0 and 0 < one < 1 and 0 < two < 2 and 0 < more < 3
+
+
+@given(chats, chats)
+@settings(max_examples=30, deadline=None)
+def test_documents_are_scored_together_as_each_alone(chat: list[Line], documents: list[Line]) -> None:
+    model = fitted(chat)
+    texts = [stream([document, *chat[:2]]) for document in documents]
+    for together, text in zip(model.score_documents(texts), texts, strict=True):
+        np.testing.assert_array_equal(together, model.score(text))

@@ -41,6 +41,7 @@ class _Level:
     ones: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     twos: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     more: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    lookup: memoryview = field(default_factory=lambda: memoryview(b""))  # `word`, read four times as fast one by one
     grown: dict[int, dict[int, int]] = field(default_factory=dict)
     free: list[int] = field(default_factory=list)
     counts_of_counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0, 0])
@@ -65,7 +66,8 @@ class NGram:
         self._vocab_size = vocab_size
         self.order = order
         self.line_end = line_end
-        self._levels = [_empty_level(0) for _ in range(order + 1)]
+        nothing = np.zeros(0, np.int64)
+        self._levels = [_level(nothing, nothing, vocab_size) for _ in range(order + 1)]
         # One node for each token, and one for the opening of a line, whoever opened it.
         self._opening = vocab_size
         nodes = vocab_size + 1
@@ -111,9 +113,7 @@ class NGram:
             below.count += np.bincount(shorter, minlength=len(below.count)).astype(np.int32)
             whole = lengths[places] == k if k < order else np.ones(len(places), bool)
             size = len(distinct)
-            levels[k] = _empty_level(size)
-            levels[k].word = (distinct % vocab_size).astype(_word_type(vocab_size))
-            levels[k].count[:size] = np.bincount(nodes[whole], minlength=size)
+            levels[k] = _level(distinct % vocab_size, np.bincount(nodes[whole], minlength=size), vocab_size)
             parents[k] = distinct // vocab_size
             grams[:] = ABSENT
             grams[places] = nodes
@@ -170,6 +170,16 @@ class NGram:
             grams[places] = nodes
         scores: LogProbabilities = np.log(probability[lengths > 0]).astype(np.float32)
         return scores
+
+    def score_documents(self, documents: Sequence[Tokens]) -> list[LogProbabilities]:
+        """`score` of each, in one go where the documents are whole lines."""
+        whole = self.line_end is not None and all(
+            len(document) and document[-1] == self.line_end for document in documents
+        )
+        if not whole or not documents:
+            return [self.score(document) for document in documents]
+        edges = np.cumsum([len(document) for document in documents])[:-1]
+        return np.split(self.score(np.concatenate(documents)), edges)
 
     def decoder(self, context: Sequence[int], batch: int) -> "NGramDecoder":
         return NGramDecoder(self, self._state(context), batch)
@@ -257,9 +267,7 @@ class NGram:
                 if not len(words) == len(counts) == len(parents[k]):
                     raise ValueError(f"{len(words)} words, {len(counts)} counts, {len(parents[k])} parents")
                 _check_range(words, vocab_size)
-                model._levels[k] = _empty_level(len(words))
-                model._levels[k].word = words.astype(_word_type(vocab_size))
-                model._levels[k].count[: len(words)] = counts
+                model._levels[k] = _level(words, counts, vocab_size)
         except KeyError as error:
             raise ValueError(f"an n-gram without its {error}") from error
         for k in range(1, order + 1):
@@ -286,7 +294,7 @@ class NGram:
         )
 
     def _stream(self, tokens: Tokens) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The tokens behind a first `line_end`, the length of the longest gram that ends at each, each one's context node.
+        """The tokens behind a first `line_end`, the length of the longest gram that ends at each, their context nodes.
 
         The first `line_end` itself is context only: length 0.
         """
@@ -365,8 +373,8 @@ class NGram:
         below, level = self._levels[k - 1], self._levels[k]
         if context < below.fitted:
             stop = int(below.first[context + 1])
-            node = bisect_left(level.word, word, int(below.first[context]), stop)
-            if node < stop and level.word[node] == word:
+            node = bisect_left(level.lookup, word, int(below.first[context]), stop)
+            if node < stop and level.lookup[node] == word:
                 return node
         grown = level.grown.get(context)
         return ABSENT if grown is None else grown.get(word, ABSENT)
@@ -528,9 +536,13 @@ def _discounted(counts: Integers, discounts: tuple[float, float, float, float]) 
     return discounted
 
 
-def _empty_level(size: int) -> _Level:
-    """Room for `size` fitted nodes and for some to grow; pages that are never touched cost no memory."""
-    return _Level(word=np.zeros(0, np.int32), count=_zeros(size + size // 4 + 1024), fitted=size, used=size)
+def _level(words: Integers, counts: Integers, vocab_size: int) -> _Level:
+    """Fitted nodes, and room for some to grow; pages that are never touched cost no memory."""
+    size = len(words)
+    word: Integers = words.astype(np.uint16) if vocab_size <= 2**16 else words.astype(np.uint32)
+    count = _zeros(size + size // 4 + 1024)
+    count[:size] = counts
+    return _Level(word, count, fitted=size, used=size, lookup=memoryview(word))  # type: ignore[arg-type]
 
 
 def _zeros(size: int) -> npt.NDArray[np.int32]:
@@ -539,10 +551,6 @@ def _zeros(size: int) -> npt.NDArray[np.int32]:
 
 def _extended(array: npt.NDArray[np.int32], more: int) -> npt.NDArray[np.int32]:
     return np.concatenate([array, _zeros(more)])
-
-
-def _word_type(vocab_size: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if vocab_size <= 2**16 else np.uint32
 
 
 def _narrow(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
