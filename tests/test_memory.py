@@ -20,7 +20,8 @@ chats = st.dictionaries(
 def remembered(chat: Chat) -> LineMemory:
     tokens = np.array([token for line in chat.values() for token in line], np.int64)
     starts = np.concatenate([[0], np.cumsum([len(line) for line in chat.values()], dtype=np.int64)])
-    return LineMemory.fit(list(chat), tokens, starts, vocab_size=VOCAB_SIZE, order=3, line_end=END)
+    rows = range(10, 10 + len(chat))
+    return LineMemory.fit(list(chat), rows, tokens, starts, vocab_size=VOCAB_SIZE, order=3, line_end=END)
 
 
 def same_counts(one: NGram, other: NGram) -> bool:
@@ -61,6 +62,16 @@ def test_what_was_never_learned_cannot_be_unlearned_and_nothing_twice() -> None:
     assert len(memory) == 0
 
 
+def test_a_removal_of_long_ago_names_its_row_alone() -> None:
+    memory = remembered({"a": [6, 1, 2, END], "b": [6, 3, END]})
+    memory.learn("c", [6, 4, END])
+    assert not memory.unlearn_row(9) and not memory.unlearn_row(12)
+    assert memory.unlearn_row(10) and not memory.unlearn_row(10) and not memory.unlearn("a")
+    loaded = LineMemory.from_arrays(memory.to_arrays())
+    assert loaded.unlearn_row(11) and loaded.unlearn("c")
+    assert same_counts(loaded.ngram, remembered({}).ngram)
+
+
 def test_a_saved_memory_can_still_take_back_what_it_had_learned() -> None:
     memory = remembered({"a": [6, 1, 2, END], "b": [6, 3, END]})
     memory.learn("c", [6, 4, END])
@@ -76,6 +87,7 @@ def test_nothing_of_an_unlearned_message_is_saved() -> None:
     memory.unlearn("a")
     assert {name: array.tolist() for name, array in memory.to_arrays().items() if name.startswith("lines.")} == {
         "lines.keys": [],
+        "lines.rows": [],
         "lines.tokens": [],
         "lines.lengths": [],
     }
@@ -88,4 +100,4 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(ValueError, match="2 messages"):
         LineMemory.from_arrays(arrays | {"lines.keys": np.zeros(2, np.uint64)})
     with pytest.raises(ValueError, match="line starts"):
-        LineMemory.fit(["a"], np.array([6, END]), np.array([0]), vocab_size=VOCAB_SIZE, order=3, line_end=END)
+        LineMemory.fit(["a"], [1], np.array([6, END]), np.array([0]), vocab_size=VOCAB_SIZE, order=3, line_end=END)

@@ -205,3 +205,14 @@ def test_documents_are_scored_together_as_each_alone(chat: list[Line], documents
     texts = [stream([document, *chat[:2]]) for document in documents]
     for together, text in zip(model.score_documents(texts), texts, strict=True):
         np.testing.assert_array_equal(together, model.score(text))
+
+
+@given(chats, lines)
+@settings(max_examples=40, deadline=None)
+def test_the_decoder_knows_its_context_as_well_as_the_score_does(chat: list[Line], line: Line) -> None:
+    model = fitted(chat)
+    _, familiarity = model.score_with_familiarity(stream([line, line]))
+    state = model.start()
+    for token, expected in zip(line + line, familiarity, strict=True):
+        assert model.familiarity(state) == expected < model.familiarities
+        state = model.advance(state, token)

@@ -15,15 +15,25 @@ import numpy.typing as npt
 from trainer.models.language_model import Tokens
 from trainer.models.ngram import NGram
 
+NO_ROW = -1  # of a message that was learned live, before anyone could know its row
 COMPACT_FROM = 2_000_000  # grams beside the arrays, about 300 MB of dictionaries
 
 
 class LineMemory:
     """Fast memory with a receipt for every line. Message ids are kept as 8-byte hashes, names not at all."""
 
-    def __init__(self, ngram: NGram, keys: npt.NDArray[np.uint64], tokens: npt.NDArray[Any], starts: Tokens) -> None:
+    def __init__(
+        self,
+        ngram: NGram,
+        keys: npt.NDArray[np.uint64],
+        rows: npt.NDArray[np.int64],
+        tokens: npt.NDArray[Any],
+        starts: Tokens,
+    ) -> None:
         self.ngram = ngram
         self._keys = keys
+        self._rows = rows
+        self._by_row = np.argsort(rows)
         self._tokens = tokens
         self._starts = starts
         self._by_key = np.argsort(keys)
@@ -35,6 +45,7 @@ class LineMemory:
     def fit(
         cls,
         message_ids: Sequence[str],
+        rows: Sequence[int] | npt.NDArray[np.int64],
         tokens: Tokens,
         starts: Tokens,
         *,
@@ -42,15 +53,18 @@ class LineMemory:
         order: int,
         line_end: int,
     ) -> "LineMemory":
-        """Count lines given back to back: line i is tokens[starts[i]:starts[i + 1]], of the message message_ids[i]."""
-        if len(starts) != len(message_ids) + 1 or starts[-1] != len(tokens):
+        """Count lines given back to back: line i is tokens[starts[i]:starts[i + 1]], of the message message_ids[i].
+
+        `rows` are the messages' rows in the corpus, by which a removal of long ago still names them.
+        """
+        if len(starts) != len(message_ids) + 1 or len(rows) != len(message_ids) or starts[-1] != len(tokens):
             raise ValueError(
                 f"{len(message_ids)} messages and {len(tokens)} tokens do not fit {len(starts)} line starts"
             )
         ngram = NGram.fit(tokens, vocab_size=vocab_size, order=order, line_end=line_end)
         keys = np.array([_key(message_id) for message_id in message_ids], np.uint64)
         kind = np.uint16 if vocab_size <= 2**16 else np.uint32
-        return cls(ngram, keys, tokens.astype(kind), np.asarray(starts, np.int64))
+        return cls(ngram, keys, np.asarray(rows, np.int64), tokens.astype(kind), np.asarray(starts, np.int64))
 
     def __len__(self) -> int:
         """How many messages are remembered."""
@@ -79,8 +93,16 @@ class LineMemory:
             self.ngram.unlearn(line)
             return True
         place = self._fitted(key)
-        if place is None:
+        return place is not None and self._take_back(place)
+
+    def unlearn_row(self, row: int) -> bool:
+        """Take back a message that was there at the fit, by its row; False when it was not, or is gone already."""
+        at = int(np.searchsorted(self._rows, row, sorter=self._by_row))
+        if at == len(self._rows) or self._rows[self._by_row[at]] != row or self._gone[self._by_row[at]]:
             return False
+        return self._take_back(int(self._by_row[at]))
+
+    def _take_back(self, place: int) -> bool:
         start, stop = int(self._starts[place]), int(self._starts[place + 1])
         self.ngram.unlearn(self._tokens[start:stop].tolist())
         self._tokens[start:stop] = 0
@@ -95,6 +117,7 @@ class LineMemory:
         return {
             **{f"counts.{name}": values for name, values in self.ngram.to_arrays().items()},
             "lines.keys": np.concatenate([self._keys[kept], np.array(list(self._live), np.uint64)]),
+            "lines.rows": np.concatenate([self._rows[kept], np.full(len(self._live), NO_ROW)]),
             "lines.tokens": np.concatenate([*lines, np.zeros(0, self._tokens.dtype)]),
             "lines.lengths": np.array([len(line) for line in lines], np.uint32),
         }
@@ -104,13 +127,13 @@ class LineMemory:
         """Raises `ValueError` for arrays that do not belong together."""
         counts = {name.removeprefix("counts."): values for name, values in arrays.items() if name.startswith("counts.")}
         try:
-            keys, tokens, lengths = (arrays[f"lines.{name}"] for name in ("keys", "tokens", "lengths"))
+            keys, rows, tokens, lengths = (arrays[f"lines.{name}"] for name in ("keys", "rows", "tokens", "lengths"))
         except KeyError as error:
             raise ValueError(f"a memory without its {error}") from error
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        if len(keys) != len(lengths) or starts[-1] != len(tokens):
+        if not len(keys) == len(rows) == len(lengths) or starts[-1] != len(tokens):
             raise ValueError(f"{len(keys)} messages, {len(lengths)} lines, {len(tokens)} tokens for {starts[-1]}")
-        return cls(NGram.from_arrays(counts), keys, tokens.copy(), starts)
+        return cls(NGram.from_arrays(counts), keys, rows, tokens.copy(), starts)
 
     def _fitted(self, key: int) -> int | None:
         """Where the line of a message is that was there at the fit and has not been taken back."""

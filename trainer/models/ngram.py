@@ -20,6 +20,7 @@ Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 ABSENT = -1
+FAMILIARITY_CLASSES = 4
 DEFAULT_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)  # where a young memory has too few counts of counts to estimate them
 
 
@@ -142,6 +143,10 @@ class NGram:
         self._version += 1
 
     def score(self, tokens: Tokens) -> LogProbabilities:
+        return self.score_with_familiarity(tokens)[0]
+
+    def score_with_familiarity(self, tokens: Tokens) -> tuple[LogProbabilities, npt.NDArray[np.int64]]:
+        """The scores, and how well the context of each token is known: a number below `familiarities`."""
         stream, lengths, grams = self._stream(tokens)
         discounts = self._discounts()
         counts = self._levels[1].count[stream]
@@ -151,6 +156,7 @@ class NGram:
         if total:
             back_off = d[1] * ones + d[2] * twos + d[3] * more
             probability = (_discounted(counts, d) + back_off * probability) / total
+        familiarity = np.zeros(len(stream), np.int64)
         for k in range(2, self.order + 1):
             places = np.flatnonzero(lengths >= k)
             contexts = grams[places - 1]
@@ -166,10 +172,28 @@ class NGram:
             probability[places_seen] = (
                 _discounted(seen[follows], d) + back_off[follows] * probability[places_seen]
             ) / totals[follows]
+            familiarity[places_seen] = _familiarity(k, totals[follows])
             grams[:] = ABSENT
             grams[places] = nodes
+        if self.line_end is not None:
+            familiarity[1:][stream[:-1] == self.line_end] = 0
         scores: LogProbabilities = np.log(probability[lengths > 0]).astype(np.float32)
-        return scores
+        return scores, familiarity[lengths > 0]
+
+    @property
+    def familiarities(self) -> int:
+        """How many degrees of familiarity there are. 0 is a line about to open, or nothing known at all."""
+        return 1 + FAMILIARITY_CLASSES * max(1, self.order - 1)
+
+    def familiarity(self, state: Sequence[int]) -> int:
+        """How well a decoder's context is known, as `score_with_familiarity` has it."""
+        if self.line_end is not None and list(state) == self.start():
+            return 0
+        for k in range(len(state) + 1, 1, -1):
+            total = int(self._levels[k - 1].total[state[k - 2]])
+            if total:
+                return int(_familiarity(k, np.array([total]))[0])
+        return 0
 
     def score_documents(self, documents: Sequence[Tokens]) -> list[LogProbabilities]:
         """`score` of each, in one go where the documents are whole lines."""
@@ -182,7 +206,7 @@ class NGram:
         return np.split(self.score(np.concatenate(documents)), edges)
 
     def decoder(self, context: Sequence[int], batch: int) -> "NGramDecoder":
-        return NGramDecoder(self, self._state(context), batch)
+        return NGramDecoder(self, self.state(context), batch)
 
     def distribution(self, state: Sequence[int]) -> Floats:
         """Every token's probability after `state`, shape (vocab_size,). A state is what `advance` made."""
@@ -459,7 +483,7 @@ class NGram:
             level.free.append(node)
         return after
 
-    def _state(self, context: Sequence[int]) -> list[int]:
+    def state(self, context: Sequence[int]) -> list[int]:
         """The state behind a context of any length."""
         recent = [int(token) for token in context]
         if self.line_end is None:
@@ -534,6 +558,12 @@ def modified_discounts(counts_of_counts: Sequence[int]) -> tuple[float, float, f
 def _discounted(counts: Integers, discounts: tuple[float, float, float, float]) -> Floats:
     discounted: Floats = counts - np.array(discounts)[np.minimum(counts, 3)]
     return discounted
+
+
+def _familiarity(k: int, totals: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """A number for contexts of k - 1 tokens that were seen once, up to 4, up to 16 times, or more often."""
+    seen: npt.NDArray[np.int64] = 1 + FAMILIARITY_CLASSES * (k - 2) + np.digitize(totals, (2, 5, 17))
+    return seen
 
 
 def _level(words: Integers, counts: Integers, vocab_size: int) -> _Level:
