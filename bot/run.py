@@ -16,9 +16,9 @@ from bot.facts import Diary
 from bot.instance import free_port, require_port, take_lock
 from bot.run_watch import RunWatch
 from bot.screen import ProgramView, View, plain, screen
-from bot.settings import ALL_TABLES, RoomTable, WebTable
+from bot.settings import ALL_TABLES, BotTable, RoomTable, WebTable
 from bot.supervisor import Program, Supervisor
-from corpus.settings import PathsTable, Settings, TwitchTable, load_settings
+from corpus.settings import CorpusTable, PathsTable, Settings, TwitchTable, load_settings
 from corpus.status import read_status
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def run() -> None:
 
 def planned(settings: Settings, web_port: int, irc_port: int) -> list[Program]:
     """The three programs, told which ports are theirs; without a channel the collector is pointed at the room."""
+    # The companion under whatever name is no food for itself.
+    bots = json.dumps(list(dict.fromkeys((*settings[CorpusTable].known_bots, settings[BotTable].name.lower()))))
+    common = {"BACKCHAT_CORPUS__KNOWN_BOTS": bots}
     bot = {"BACKCHAT_WEB__PORT": str(web_port), "BACKCHAT_ROOM__IRC_PORT": str(irc_port)}
     corpus: dict[str, str] = {}
     if not settings[TwitchTable].channels:
@@ -65,7 +68,7 @@ def planned(settings: Settings, web_port: int, irc_port: int) -> list[Program]:
             "BACKCHAT_TWITCH__IRC_PORT": str(irc_port),
             "BACKCHAT_TWITCH__IRC_TLS": "false",
         }
-    return [Program("bot", bot), Program("corpus", corpus), Program("trainer")]
+    return [Program("bot", common | bot), Program("corpus", common | corpus), Program("trainer", common)]
 
 
 def host_name(host: str) -> str:
