@@ -13,6 +13,7 @@ import typer
 from bot import run
 from corpus.errors import BackchatError
 from corpus.settings import CONFIG_VARIABLE
+from trainer import ladder_cli
 
 app = typer.Typer(
     name="backchat",
@@ -45,6 +46,7 @@ def version() -> None:
 
 
 run.register(app)
+ladder_cli.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,283 @@
+"""Climbs the ladder: every rung in its turn, with its share of the time, its loss and its samples; resumable.
+
+Each rung is told in metrics.jsonl as a training of its own, so that the narrator and the overlay follow it as they
+follow any other. A finished rung is one JSON file; a ladder that was broken off goes on behind the last of them.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus.errors import TrainingError
+from trainer.ladder_data import LadderData, Side
+from trainer.metrics import Evaluated, Loss, MetricsLog, RunFinished, RunStarted
+from trainer.models.language_model import LanguageModel
+from trainer.rungs import Rung, Task, Update
+from trainer.sample import Choice, continuations
+
+PLAN_FILE = "ladder.json"
+RUNGS_FOLDER = "rungs"
+CURVE_TOKENS = 16_000  # of the validation side, read for every point of a curve
+TRAIN_TOKENS = 250_000  # of the training side, read for a rung's training loss
+SAMPLES = 5
+LINE_TOKENS = 40
+TEXT_TOKENS = 160
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One evaluation on the way; `train` is the mean since the one before, None before the first step."""
+
+    step: int
+    seconds: float
+    train: float | None
+    validation: float
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """A rung that is climbed, as it is kept in `rungs/<name>.json`. Losses are of the whole sides, or of an excerpt of
+    the training side where that is large."""
+
+    name: str
+    title: str
+    adds: str
+    parameters: int
+    train: Loss
+    validation: Loss
+    test: Loss | None
+    seconds: float
+    steps: int
+    samples: tuple[str, ...]
+    note: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Underway:
+    """The rung in training, as far as it has come."""
+
+    rung: Rung
+    parameters: int
+    share_done: float
+    seconds: float
+    loss: Loss
+    train: float | None
+    sample: str
+
+
+Show = Callable[[list[RungResult], Underway | None], None]
+
+
+@dataclass(frozen=True)
+class LadderPlan:
+    """What was asked for: the same plan on the same data goes on where it was broken off."""
+
+    data: str
+    level: str
+    vocab_size: int
+    train_tokens: int
+    validation_tokens: int
+    rungs: tuple[str, ...]
+    minutes: float
+    seed: int
+    device: str
+    full_size: bool
+
+
+def open_ladder(checkpoints: Path, plan: LadderPlan, now_ms: int, *, anew: bool = False) -> Path:
+    """The folder of the newest ladder with this very plan that is not finished, else (or where `anew`) of a new one.
+
+    Raises TrainingError when it cannot be written.
+    """
+    asked = json.loads(json.dumps(asdict(plan)))
+    for folder in sorted(checkpoints.glob(f"*-ladder*/{PLAN_FILE}"), reverse=True):
+        if not anew and _read_json(folder) == asked and len(finished_rungs(folder.parent)) < len(plan.rungs):
+            return folder.parent
+    started = datetime.fromtimestamp(now_ms / 1000, UTC)
+    folder = checkpoints / f"{started:%Y%m%d-%H%M%S}-ladder"
+    try:
+        (folder / RUNGS_FOLDER).mkdir(parents=True)
+        _write_json(folder / PLAN_FILE, asked)
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be written ({error.strerror}); is the disk full or read-only?") from error
+    return folder
+
+
+def finished_rungs(folder: Path) -> list[RungResult]:
+    """The rungs that a ladder has climbed, in their order."""
+    plan = _read_json(folder / PLAN_FILE)
+    files = [folder / RUNGS_FOLDER / f"{name}.json" for name in plan.get("rungs", ())]
+    return [_result(_read_json(file)) for file in files if file.is_file()]
+
+
+def climb(
+    data: LadderData,
+    rungs: Sequence[Rung],
+    *,
+    folder: Path,
+    seconds: float,
+    seed: int,
+    device: torch.device,
+    full_size: bool,
+    now_ms: Callable[[], int],
+    show: Show,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[RungResult]:
+    """Climb what is not climbed yet. Every rung may use its share of what is left of `seconds`, so that what a quick
+    one saves goes to those after it."""
+    results = finished_rungs(folder)
+    known = {result.name for result in results}
+    left = seconds - sum(result.seconds for result in results)
+    waiting = [rung for rung in rungs if rung.name not in known]
+    with MetricsLog(folder) as metrics:
+        told = _Told(metrics, now_ms, show, clock)
+        for number, rung in enumerate(waiting):
+            shares = sum(later.share for later in waiting[number:]) or 1.0
+            task = Task(data, device, rung.steps, max(left * rung.share / shares, 1.0), seed, full_size)
+            place = f"rung {len(results) + 1} of {len(rungs)}"
+            result = _climb_one(rung, task, told, results, run=f"{folder.name}: {rung.title}", place=place)
+            _write_json(folder / RUNGS_FOLDER / f"{rung.name}.json", asdict(result))
+            results.append(result)
+            left -= result.seconds
+            show(results, None)
+    return results
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Who is told how a rung goes, and the clocks by which."""
+
+    metrics: MetricsLog
+    now_ms: Callable[[], int]
+    show: Show
+    clock: Callable[[], float]
+
+
+def _climb_one(rung: Rung, task: Task, told: _Told, results: list[RungResult], *, run: str, place: str) -> RungResult:
+    data, clock = task.data, told.clock
+    torch.manual_seed(task.seed)
+    began = clock()
+    curve: list[CurvePoint] = []
+    excerpt = data.validation.excerpt(CURVE_TOKENS)
+    best = math.inf
+
+    def evaluated(model: LanguageModel, side: Side, step: int) -> tuple[Loss, list[str]]:
+        nonlocal best
+        loss, samples = side.loss(model), draw_samples(model, data, 1 if side is excerpt else SAMPLES, task.seed)
+        better = loss.nats_per_token < best
+        best = min(best, loss.nats_per_token)
+        sample = " ⏎ ".join(samples)
+        told.metrics.write(Evaluated(step, told.now_ms(), clock() - began, {rung.title: loss}, sample, better))
+        return loss, samples
+
+    started = False
+    for event in rung.climb(task):
+        parameters = int(getattr(event.model, "parameters", 0))
+        if not started:
+            started = True
+            told.metrics.write(_started(rung, task, run, place, parameters, told.now_ms()))
+        if isinstance(event, Update):
+            loss, samples = evaluated(event.model, excerpt, event.progress.step)
+            train = None if math.isnan(event.progress.nats_per_token) else event.progress.nats_per_token
+            curve.append(CurvePoint(event.progress.step, clock() - began, train, loss.nats_per_token))
+            done = event.progress.share_done
+            told.show(results, Underway(rung, parameters, done, clock() - began, loss, train, " ⏎ ".join(samples)))
+            continue
+        loss, samples = evaluated(event.model, data.validation, event.steps)
+        result = RungResult(
+            name=rung.name,
+            title=rung.title,
+            adds=rung.adds,
+            parameters=event.parameters,
+            train=data.train.excerpt(TRAIN_TOKENS).loss(event.model),
+            validation=loss,
+            test=data.test.loss(event.model) if data.test else None,
+            seconds=round(clock() - began, 2),
+            steps=event.steps,
+            samples=tuple(samples),
+            note=event.note,
+            curve=tuple(curve),
+            pictures=event.pictures,
+        )
+        reason = f"{place} is climbed"
+        told.metrics.write(
+            RunFinished(event.steps, told.now_ms(), result.seconds, reason, event.steps, {rung.title: loss})
+        )
+        return result
+    raise TrainingError(f"the rung {rung.name} ended without a model; this is a fault of Backchat: please report it")
+
+
+def _started(rung: Rung, task: Task, run: str, place: str, parameters: int, time_ms: int) -> RunStarted:
+    data = task.data
+    return RunStarted(
+        run=run,
+        time_ms=time_ms,
+        device=str(task.device),
+        parameters=parameters,
+        vocab_size=data.vocab_size,
+        train_messages=data.train.messages,
+        validation_messages=data.validation.messages,
+        train_tokens=data.train.tokens,
+        planned_steps=rung.steps,
+        plan=f"{place}, {rung.title}: {rung.adds}",
+    )
+
+
+def draw_samples(model: LanguageModel, data: LadderData, count: int, seed: int) -> list[str]:
+    """What the model says, unedited: whole lines, or a stretch of a text that has none."""
+    drawn = continuations(
+        model,
+        data.opening,
+        count=count,
+        max_tokens=LINE_TOKENS if data.stop else TEXT_TOKENS,
+        stop=data.stop,
+        choice=Choice(),
+        seed=seed,
+        min_tokens=1,
+    )
+    return [data.speak(continuation.tokens) for continuation in drawn]
+
+
+def _result(saved: Mapping[str, Any]) -> RungResult:
+    """A rung's JSON file as it was written. Raises TrainingError for one of another making."""
+    try:
+        return RungResult(
+            **{
+                **saved,
+                "train": Loss(**saved["train"]),
+                "validation": Loss(**saved["validation"]),
+                "test": Loss(**saved["test"]) if saved["test"] else None,
+                "samples": tuple(saved["samples"]),
+                "curve": tuple(CurvePoint(**point) for point in saved["curve"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"a finished rung cannot be read ({error}); delete its ladder's folder") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{file} cannot be read ({error}); delete the folder it is in and begin anew") from error
+    return read if isinstance(read, dict) else {}
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)

@@ -1,0 +1,115 @@
+"""`backchat ladder`, `report` and `lr-find`. Loads torch only when one of them runs."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from corpus.errors import TrainingError
+from corpus.settings import CORPUS_TABLES, PathsTable, load_settings
+from trainer.settings import TRAINER_TABLES, ModelTable, TrainerTable
+
+if TYPE_CHECKING:
+    from trainer.ladder_data import LadderData
+
+Level = Literal["char", "word", "bpe"]
+DEFAULT_MINUTES = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the `backchat` command."""
+    app.command()(ladder)
+
+
+def ladder(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A chat log or a plain .txt; the channel's own chat unless given.", show_default=False),
+    ] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Tokens: char for a text, [model] tokenizer for chat.", show_default=False)
+    ] = None,
+    rungs: Annotated[str, typer.Option(help="Names of rungs, comma-separated; all of them unless given.")] = "",
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long the whole ladder may take.")] = DEFAULT_MINUTES,
+    seed: Annotated[int | None, typer.Option(help="[trainer] seed unless given.", show_default=False)] = None,
+    documents: Annotated[
+        Literal["lines", "whole"], typer.Option(help="A text's lines as documents of their own, split 80/10/10.")
+    ] = "whole",
+    split: Annotated[
+        Literal["ordered", "shuffled"] | None,
+        typer.Option(help="ordered: a text's last tenth validates; shuffled: lines at random.", show_default=False),
+    ] = None,
+    full_size: Annotated[
+        bool, typer.Option(help="The scaled-up rung at the lectures' 10.8 M parameters without a GPU too.")
+    ] = False,
+    anew: Annotated[bool, typer.Option(help="Begin anew instead of going on with a ladder broken off.")] = False,
+) -> None:
+    """Train every rung on your own chat, from counting bigrams to the GPT, and write a report page."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from trainer.device import choose_device
+    from trainer.ladder import LadderPlan, RungResult, Underway, climb, open_ladder
+    from trainer.ladder_table import ladder_line, ladder_table
+    from trainer.rungs import choose_rungs
+
+    if split is not None and (split == "ordered") == (documents == "lines"):
+        raise TrainingError(f"--split {split} does not go with --documents {documents}; leave one of them out")
+    settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
+    seed = settings[TrainerTable].seed if seed is None else seed
+    chosen = choose_rungs(rungs)
+    device = choose_device(settings[TrainerTable].device)
+    console = Console()
+    learned_from = _read(data, level or None, documents, seed, settings[ModelTable].tokenizer)
+    plan = LadderPlan(
+        data=learned_from.name,
+        level=learned_from.level,
+        vocab_size=learned_from.vocab_size,
+        train_tokens=learned_from.train.tokens,
+        validation_tokens=learned_from.validation.tokens,
+        rungs=tuple(rung.name for rung in chosen),
+        minutes=minutes,
+        seed=seed,
+        device=device.type,
+        full_size=full_size,
+    )
+    folder = open_ladder(settings[PathsTable].checkpoints, plan, _now_ms(), anew=anew)
+    title = (
+        f"{learned_from.name}, {learned_from.level}: {learned_from.train.tokens:,} tokens to learn from, "
+        f"{learned_from.validation.tokens:,} to be judged by, {learned_from.vocab_size:,} kinds"
+    )
+    results: list[RungResult] = []
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+
+        def show(climbed: "list[RungResult]", underway: Underway | None) -> None:
+            if console.is_terminal:
+                live.update(ladder_table(title, chosen, climbed, underway), refresh=True)
+            elif underway is None:
+                console.print(ladder_line(climbed[-1]), highlight=False, markup=False)
+
+        results = climb(
+            learned_from,
+            chosen,
+            folder=folder,
+            seconds=60 * minutes,
+            seed=seed,
+            device=device,
+            full_size=full_size,
+            now_ms=_now_ms,
+            show=show,
+        )
+        live.update(ladder_table(title, chosen, results, None), refresh=True)
+
+
+def _read(
+    data: Path | None, level: Level | None, documents: Literal["lines", "whole"], seed: int, chat_level: Level
+) -> "LadderData":
+    from trainer.ladder_data import read_text, text_data
+
+    assert data is not None
+    return text_data(read_text(data), name=data.name, level=level or "char", documents=documents, seed=seed)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
