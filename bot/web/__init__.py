@@ -1,0 +1,1 @@
+"""The pages a browser or OBS shows: the room, the overlay and the control page. Knows nothing of models."""
