@@ -1,0 +1,389 @@
+"""Twitch behind the `Chat` seam: signs in, listens over EventSub, speaks through Helix, and says what it may not do.
+
+Knows nothing of what the companion makes of it. Rate and priority are the outbox's business; this tells it the limits.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twitchio.http import Route
+
+from bot.auth import Account, TokenFile, TokenKeeper
+from bot.chat import ChatEvent, ConnectionChanged, MessageReceived, OutgoingLine, Role, SendLimits, Sent, StreamChanged
+from bot.eventsub import EventSub, Timings
+from bot.twitch_events import events_of, roles_of
+from bot.twitch_http import Helix, TwitchError, TwitchOAuth
+from bot.twitch_subscriptions import (
+    ConduitShard,
+    SessionSubscriptions,
+    Wanted,
+    allowed,
+    heard_by_broadcaster,
+    heard_by_companion,
+)
+from corpus.errors import BackchatError, ChatError, SignInError
+
+log = logging.getLogger(__name__)
+
+EVENTS_WAITING = 10_000
+VALIDATE_EVERY_S = 3600.0
+LOOK_AT_TOKENS_EVERY_S = 5.0
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+FAST_ROLES: frozenset[Role] = frozenset({"broadcaster", "moderator", "vip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How this process shares the listening: alone on a websocket, or as one shard of the application's conduit."""
+
+    conduit: bool = False
+    shard: int = 0
+    shards: int = 1
+
+
+@dataclass(slots=True)
+class _Ear:
+    """One EventSub listener and whether it hears."""
+
+    listener: EventSub
+    name: str
+    connected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _SignedInAs:
+    """What the listeners were built from; when it changes, they are built anew."""
+
+    companion: str | None
+    accounts: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)
+
+
+class TwitchChat:
+    """Twitch as a `Chat`. `run` never gives up: what it cannot do it says, and tries again."""
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        keeper: TokenKeeper,
+        helix: Helix,
+        eventsub_url: str,
+        *,
+        scale: Scale | None = None,
+        timings: Timings | None = None,
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        validate_every_s: float = VALIDATE_EVERY_S,
+        look_at_tokens_every_s: float = LOOK_AT_TOKENS_EVERY_S,
+    ) -> None:
+        self._channels = tuple(channel.lstrip("#").lower() for channel in channels)
+        self._keeper = keeper
+        self._helix = helix
+        self._eventsub_url = eventsub_url
+        self._scale = scale or Scale()
+        self._timings = timings or Timings()
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._validate_every_s = validate_every_s
+        self._look_at_tokens_every_s = look_at_tokens_every_s
+        self._waiting: deque[ChatEvent] = deque(maxlen=EVENTS_WAITING)
+        self._arrived = asyncio.Event()
+        self._ids: dict[str, str] = {}
+        self._companion: Account | None = None
+        self._roles: dict[str, frozenset[Role]] = {}
+        self._app_sends_refused = False
+        self._told: set[str] = set()
+        self._asking: asyncio.Task[None] | None = None
+        self.ears: list[_Ear] = []
+        self.overrun = 0
+
+    # --- the seam
+
+    async def run(self) -> None:
+        try:
+            retry_s = FIRST_RETRY_S
+            while True:
+                try:
+                    companion = await self._sign_in()
+                    await self._find_channels(companion)
+                    retry_s = FIRST_RETRY_S
+                    await self._serve(companion)
+                except BackchatError as error:
+                    self._put(ConnectionChanged(False, str(error)))
+                    await self._wait_for_tokens(retry_s)
+                    retry_s = min(LONGEST_RETRY_S, retry_s * 2)
+        finally:
+            await self._helix.close()
+            await self._keeper.close()
+
+    async def events(self) -> AsyncIterator[ChatEvent]:
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            self._arrived.clear()
+            if not self._waiting:
+                await self._arrived.wait()
+
+    async def send(self, line: OutgoingLine) -> Sent:
+        """Say a line. A passing fault raises `ChatError` (the outbox tries again), a refusal is a `drop_reason`."""
+        companion = self._companion
+        broadcaster_id = self._ids.get(line.channel)
+        if companion is None:
+            return Sent(drop_reason="not signed in to Twitch; run `backchat login`")
+        if broadcaster_id is None:
+            return Sent(drop_reason=f"#{line.channel} is not one of [twitch] channels")
+        try:
+            answer = await self._post(companion, broadcaster_id, line)
+        except SignInError as error:
+            return Sent(drop_reason=str(error))
+        except TwitchError as error:
+            if error.status == 429:
+                return Sent(drop_reason="Twitch: too many messages", retry_after_s=error.retry_after_s)
+            if error.passing:
+                raise
+            return Sent(drop_reason=f"Twitch refuses ({error.status} {error.reason})")
+        result = (answer.get("data") or [{}])[0]
+        if result.get("is_sent"):
+            return Sent(message_id=result.get("message_id"))
+        reason = result.get("drop_reason") or {}
+        return Sent(drop_reason=f"{reason.get('code', 'dropped')}: {reason.get('message', 'Twitch gives no reason')}")
+
+    def limits(self, channel: str) -> SendLimits:
+        """20 lines in 30 s and one a second; 100 and no pause where the companion is broadcaster, moderator or VIP."""
+        if self._roles.get(channel, frozenset()) & FAST_ROLES:
+            return SendLimits(messages=100, pause_s=0.0)
+        return SendLimits()
+
+    # --- signing in
+
+    async def _sign_in(self) -> Account:
+        user_id = self._keeper.signed_in.companion
+        if user_id is None:
+            raise SignInError("not signed in to Twitch; run `backchat login`")
+        self._companion = await self._keeper.validate(user_id)
+        return self._companion
+
+    async def _find_channels(self, companion: Account) -> None:
+        answer = await self._helix.get_users(logins=list(self._channels), token_for=companion.user_id)
+        self._ids = {user["login"].lower(): user["id"] for user in answer["data"]}
+        for channel in self._channels:
+            if channel not in self._ids:
+                self._tell(f"#{channel}: Twitch knows no such channel; mend [twitch] channels in config.toml")
+            elif self._ids[channel] == companion.user_id:
+                self._roles[channel] = frozenset({"broadcaster"})
+        if not self._ids:
+            raise ChatError("Twitch knows none of [twitch] channels; mend them in config.toml")
+
+    def _signed_in_as(self) -> _SignedInAs:
+        now = self._keeper.signed_in
+        accounts = frozenset((account.user_id, account.scopes) for account in now.accounts.values())
+        return _SignedInAs(now.companion, accounts)
+
+    async def _wait_for_tokens(self, seconds: float) -> None:
+        """For `seconds`, or until somebody signs in: `backchat login` works while the companion runs."""
+        before = self._signed_in_as_or_none()
+        waited_s = 0.0
+        while waited_s < seconds and self._signed_in_as_or_none() == before:
+            step_s = min(self._look_at_tokens_every_s, seconds - waited_s)
+            await self._sleep(step_s)
+            waited_s += step_s
+
+    def _signed_in_as_or_none(self) -> _SignedInAs | None:
+        try:
+            return self._signed_in_as()
+        except SignInError:
+            return None
+
+    # --- listening
+
+    async def _serve(self, companion: Account) -> None:
+        """Listen until cancelled, or until other accounts or scopes are signed in."""
+        self._told.clear()
+        before = self._signed_in_as()
+        self.ears = self._build_ears(companion)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for ear in self.ears:
+                    tasks.create_task(ear.listener.run())
+                tasks.create_task(self._validate_hourly())
+                while self._signed_in_as_or_none() in (before, None):
+                    await self._sleep(self._look_at_tokens_every_s)
+                raise ChatError("the sign-in changed; listening anew")
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def _build_ears(self, companion: Account) -> list[_Ear]:
+        of_companion: list[Wanted] = []
+        of_broadcasters: dict[str, list[Wanted]] = {}
+        for channel, broadcaster_id in self._ids.items():
+            of_companion += heard_by_companion(channel, broadcaster_id, companion.user_id)
+            of_broadcasters.setdefault(broadcaster_id, []).extend(heard_by_broadcaster(channel, broadcaster_id))
+        signed_in = self._keeper.signed_in
+        mine = allowed(of_companion, companion, self._tell)
+        if not any(wanted.essential for wanted in mine):
+            raise SignInError(
+                f"{companion.login} may not read chat: the scope user:read:chat is missing; run `backchat login`"
+            )
+        theirs = {
+            broadcaster_id: allowed(wanted, signed_in.account(broadcaster_id), self._tell)
+            for broadcaster_id, wanted in of_broadcasters.items()
+        }
+        if self._scale.conduit:
+            every = mine + [wanted for some in theirs.values() for wanted in some]
+            shard = ConduitShard(
+                self._helix,
+                every,
+                shard=self._scale.shard,
+                shards=self._scale.shards,
+                tell=self._tell,
+                sleep=self._sleep,
+            )
+            return [self._ear(shard, companion.login)]
+        # A websocket takes the subscriptions of one user only, so a broadcaster who signed in too has another.
+        wanted_by: dict[str, list[Wanted]] = {companion.user_id: mine}
+        for broadcaster_id, wanted in theirs.items():
+            wanted_by[broadcaster_id] = wanted_by.get(broadcaster_id, []) + wanted
+        ears = []
+        for user_id, wanted in wanted_by.items():
+            account = signed_in.account(user_id)
+            if wanted and account is not None:
+                own = SessionSubscriptions(self._helix, wanted, user_id=user_id, tell=self._tell, sleep=self._sleep)
+                ears.append(self._ear(own, account.login))
+        return ears
+
+    def _ear(self, attachment: SessionSubscriptions, name: str) -> _Ear:
+        listener = EventSub(
+            self._eventsub_url,
+            attachment,
+            self._hear,
+            changed=lambda connected, detail: self._ear_changed(ear, connected, detail),
+            timings=self._timings,
+        )
+        ear = _Ear(listener, name)
+        return ear
+
+    def _ear_changed(self, ear: _Ear, connected: bool, detail: str) -> None:
+        """Chat counts: only the companion's own ear makes the connection of the seam."""
+        newly = connected and not ear.connected
+        ear.connected = connected
+        if ear is not self.ears[0]:
+            if not connected:
+                log.warning("the events of %s: %s", ear.name, detail)
+            return
+        where = ", ".join(f"#{channel}" for channel in self._ids)
+        self._put(ConnectionChanged(connected, f"{where} as {ear.name}: {detail}"))
+        if newly:
+            self._asking = asyncio.get_running_loop().create_task(self._tell_who_is_live())
+
+    async def _tell_who_is_live(self) -> None:
+        """Streams may have begun or ended while nobody listened."""
+        companion = self._companion
+        if companion is None:
+            return
+        try:
+            route = Route("GET", "streams", params={"user_id": list(self._ids.values())}, token_for=companion.user_id)
+            answer = await self._helix.request_json(route)
+        except BackchatError as error:
+            log.warning("Twitch does not say who is live: %s", error)
+            return
+        live = {str(stream.get("user_id")) for stream in answer.get("data") or ()}
+        for channel, broadcaster_id in self._ids.items():
+            self._put(StreamChanged(channel, online=broadcaster_id in live))
+
+    def _hear(self, frame: Mapping[str, Any]) -> None:
+        """One notification, in the order they were sent; it is never waited for, so a slow companion loses nothing."""
+        metadata = frame["metadata"]
+        companion_id = self._companion.user_id if self._companion else None
+        for event in events_of(
+            metadata.get("subscription_type", ""),
+            frame["payload"]["event"],
+            timestamp=metadata.get("message_timestamp", ""),
+            own_id=companion_id,
+        ):
+            if isinstance(event, MessageReceived) and event.own and not event.other_room:
+                self._roles[event.message.channel] = roles_of(event.message.badges)
+            self._put(event)
+
+    def _put(self, event: ChatEvent) -> None:
+        if len(self._waiting) == EVENTS_WAITING:  # the companion hangs: the oldest news is worth least
+            self.overrun += 1
+        self._waiting.append(event)
+        self._arrived.set()
+
+    def _tell(self, line: str) -> None:
+        """One line for the operator, once."""
+        if line not in self._told:
+            self._told.add(line)
+            log.warning("%s", line)
+
+    async def _validate_hourly(self) -> None:
+        """Twitch wants every token validated each hour. A dead one is told at once, not at the next send."""
+        while True:
+            await self._sleep(self._validate_every_s)
+            for user_id in list(self._keeper.signed_in.accounts):
+                try:
+                    await self._keeper.validate(user_id)
+                except BackchatError as error:
+                    log.warning("%s", error)
+
+    # --- speaking
+
+    async def _post(self, companion: Account, broadcaster_id: str, line: OutgoingLine) -> Mapping[str, Any]:
+        """Through the application's token where there is a secret, which earns the bot badge; else as the account."""
+        as_app = bool(self._keeper.has_client_secret and "user:bot" in companion.scopes and not self._app_sends_refused)
+        try:
+            answer: Mapping[str, Any] = await self._helix.post_chat_message(
+                broadcaster_id,
+                companion.user_id,
+                line.text,
+                token_for=None if as_app else companion.user_id,
+                reply_to_message_id=line.reply_to,
+            )
+            return answer
+        except TwitchError as error:
+            if not as_app or error.status not in (401, 403):
+                raise
+            self._app_sends_refused = True
+            self._tell(
+                f"no bot badge: Twitch refuses sends of the application ({error.reason}); sending as the account"
+            )
+            return await self._post(companion, broadcaster_id, line)
+
+
+def open_twitch(
+    channels: Sequence[str],
+    tokens: TokenFile,
+    *,
+    client_id: str,
+    api_url: str,
+    auth_url: str,
+    eventsub_url: str,
+    scale: Scale | None = None,
+    timings: Timings | None = None,
+    now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+) -> TwitchChat:
+    """A TwitchChat with its parts put together, from [twitch] settings and the token file. Makes no connection yet."""
+    keeper = open_keeper(tokens, client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
+    client_id = client_id or keeper.signed_in.client_id
+    helix = Helix(keeper, client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
+    return TwitchChat(channels, keeper, helix, eventsub_url, scale=scale, timings=timings, now_ms=now_ms)
+
+
+def open_keeper(
+    tokens: TokenFile, *, client_id: str, api_url: str, auth_url: str, now_ms: Callable[[], int]
+) -> TokenKeeper:
+    """The keeper of a token file. The client id is the file's where the settings name none."""
+    signed_in = tokens.read()
+    oauth = TwitchOAuth(
+        client_id=client_id or signed_in.client_id,
+        client_secret=signed_in.client_secret,
+        api_url=api_url,
+        auth_url=auth_url,
+        now_ms=now_ms,
+    )
+    return TokenKeeper(tokens, oauth, now_ms=now_ms)
