@@ -1,4 +1,4 @@
-"""The one shape a chat message has between a chat service, a log file, the database and the companion."""
+"""The shapes chat has between a service, a log file, the database and the companion: messages and moderation."""
 
 from dataclasses import dataclass
 
@@ -37,3 +37,35 @@ class ChatMessage:
     def name(self) -> str:
         """What viewers see: the display name where there is one."""
         return self.display_name or self.login
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedMessage:
+    """A moderator deleted one message. `message_id` is empty where a log names it by `login` and `text` only."""
+
+    channel: str
+    message_id: str
+    login: str = ""
+    text: str = ""
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedChatter:
+    """A chatter was timed out (`seconds`) or banned (None): everything they had written goes."""
+
+    channel: str
+    login: str
+    at_ms: int | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedRoom:
+    """A moderator cleared the whole chat."""
+
+    channel: str
+    at_ms: int | None = None
+
+
+Moderation = DeletedMessage | ClearedChatter | ClearedRoom

@@ -104,7 +104,9 @@ class CorpusTable(Table):
         "botrixoficial",
         "sery_bot",
         "commanderroot",
+        "backchat",
     )
+    collect_offline: bool = False
     keep_days: Annotated[int, Field(ge=0)] = 0
 
 

@@ -1,0 +1,129 @@
+"""A log file as text: unpacked, decoded, read in a stream. What every importer reads from and yields."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import IO, Protocol
+
+from corpus.errors import ImportFileError
+from corpus.message import ChatMessage, Moderation
+
+HEAD_BYTES = 64 * 1024
+GZIP_MAGIC = b"\x1f\x8b"
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that could not be read: where, and why in a few words."""
+
+    line: int
+    why: str
+
+
+Record = ChatMessage | Moderation | Skipped
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator knows and a log may not say."""
+
+    channel: str | None = None
+    timezone: tzinfo = UTC
+
+
+@dataclass
+class Source:
+    """One file, opened as often as needed. `position` and `size` are bytes on disk, for a progress bar."""
+
+    path: Path
+    size: int = 0
+    position: int = 0
+    encoding: str = "utf-8"
+    head: str = ""
+    _raw: IO[bytes] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """Look at the beginning of a file. Raises `ImportFileError` for one that cannot be read."""
+        source = cls(path)
+        try:
+            source.size = path.stat().st_size
+            with source._bytes() as opened:
+                start = opened.read(HEAD_BYTES)
+        except (OSError, EOFError) as error:
+            raise ImportFileError(f"{path}: cannot be read ({error})") from error
+        source.encoding = _encoding(start)
+        source.head = start.decode(source.encoding, "ignore").removeprefix("\ufeff")
+        return source
+
+    def text(self) -> IO[str]:
+        """The whole file as text; what cannot be decoded becomes U+FFFD."""
+        return io.TextIOWrapper(self._bytes(), self.encoding, "replace", newline="\n")
+
+    def lines(self) -> Iterator[str]:
+        """Line by line without line ends. Raises `ImportFileError` where a packed file is cut off."""
+        try:
+            with self.text() as text:
+                for line in text:
+                    yield line.rstrip("\r\n")
+        except (OSError, EOFError) as error:
+            raise ImportFileError(f"{self.path}: breaks off ({error})") from error
+
+    def consumed(self) -> int:
+        """Bytes of the file read so far."""
+        if self._raw is not None and not self._raw.closed:
+            self.position = self._raw.tell()
+        return self.position
+
+    def _bytes(self) -> io.BufferedReader:
+        raw = self.path.open("rb")
+        self._raw = raw
+        if raw.peek(2)[:2] == GZIP_MAGIC:
+            return io.BufferedReader(_Unpacked(raw), 256 * 1024)  # type: ignore[arg-type]
+        return raw
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip stream that closes the file below it."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        super().__init__(fileobj=raw, mode="rb")
+        self._below = raw
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
+
+
+class Importer(Protocol):
+    """One log format. `name` is what the operator reads, `looks` what a file of it looks like."""
+
+    name: str
+    looks: str
+
+    def recognises(self, source: Source) -> bool:
+        """Whether the head of the file is of this format. Never raises."""
+
+    def read(self, source: Source, options: Options) -> Iterator[Record]:
+        """Every row as a record, in a stream. Raises `ImportFileError` only where the whole file makes no sense."""
+
+
+def _encoding(start: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    if start[:4].count(0) >= 2 and len(start) >= 8:  # ASCII in wider units, without a mark
+        if start[:4].count(0) == 3:
+            return "utf-32-le" if start[0] else "utf-32-be"
+        return "utf-16-le" if start[0] else "utf-16-be"
+    return "utf-8"

@@ -1,0 +1,774 @@
+"""The chat database: append, delete, forget, opt-out, iterate, count, search. The only SQL in the project.
+
+One SQLite file in WAL mode, safe for several processes. `synchronous=NORMAL` syncs at checkpoints only: a committed
+message survives kill -9 of any process, because the operating system holds what was written; a power cut may cost the
+last moments, never the file.
+"""
+
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from corpus import migrations
+from corpus.consent import identity_hash
+from corpus.errors import CorpusError
+from corpus.message import ChatMessage, Emote
+from corpus.split import Side, side_of
+from corpus.textkey import text_key
+
+Reason = Literal["deleted", "cleared", "forgotten", "opted_out", "bot", "expired"]
+
+BUSY_TIMEOUT_MS = 30_000
+CACHE_KIB = 32 * 1024
+CHUNK = 5_000
+PAGE = 5_000
+CHATTERS_KEPT = 200_000  # logins kept in memory; beyond it the cache starts anew
+SAME_MS = 2_000  # two tools stamp one message up to this far apart
+REMOVAL_ID_MS = 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+MADE_ID = "~"  # how ids begin that an importer made from the content
+
+_SIDES: tuple[Side, Side] = ("train", "validation")
+_WITHHELD = 2  # added to the side of a message while its author has opted out
+_EVERYWHERE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the messages handed in. Refused: opted out, forgotten, deleted before, or a bot."""
+
+    kept: int = 0
+    duplicates: int = 0
+    refused: int = 0
+
+    def __add__(self, other: "Appended") -> "Appended":
+        return Appended(
+            self.kept + other.kept, self.duplicates + other.duplicates, self.refused + other.refused
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message with its row, which only ever grows, and its side, which never changes."""
+
+    row: int
+    message: ChatMessage
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One message taken away. Models follow this feed to unlearn. `message_id` is blank once a day old."""
+
+    number: int
+    row: int
+    message_id: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch in which nobody listened to a channel."""
+
+    channel: str
+    began_ms: int
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSummary:
+    """One channel in figures."""
+
+    channel: str
+    messages: int
+    chatters: int
+    train: int
+    validation: int
+    first_ms: int | None
+    last_ms: int | None
+
+
+@dataclass(slots=True)
+class _Channel:
+    id: int
+    name: str
+    began_ms: int | None
+    timeless: int
+    empty: bool
+    chatters: dict[str, "_Chatter"]
+
+
+@dataclass(slots=True)
+class _Chatter:
+    """What an append needs to know of a login in a channel. `until_ms`: nothing older is stored; -1: everything is."""
+
+    id: int
+    display_name: str
+    refused: bool
+    until_ms: int
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Corpus:
+    """The chat database. A context manager; several threads may share one, several processes may open one each."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        database: Path,
+        *,
+        known_bots: Iterable[str] = (),
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self.database = database
+        self._db = connection
+        self._now_ms = now_ms
+        self._lock = threading.RLock()
+        self._settings_bots = frozenset(name.lower() for name in known_bots)
+        self._bots = self._settings_bots
+        self._channels: dict[str, _Channel] = {}
+        self._chatters_cached = 0
+        self._scrub_due = False
+        self._data_version = -1
+        self._consent_version = -1
+        self._salt: bytes = self._meta("salt")
+
+    @classmethod
+    def open(
+        cls,
+        database: Path,
+        *,
+        read_only: bool = False,
+        known_bots: Iterable[str] = (),
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> Self:
+        """Open or create a database. `known_bots` are refused by `append`. Raises `CorpusError`."""
+        if read_only and not database.is_file():
+            raise CorpusError(f"{database}: no chat has been kept yet; run `backchat import FILE` or `backchat run` first")
+        try:
+            if read_only:
+                connection = sqlite3.connect(
+                    f"{database.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+                )
+            else:
+                database.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > migrations.version_known():
+                raise CorpusError(f"{database}: written by a newer Backchat (schema {version}); upgrade this one")
+            if read_only and version < migrations.version_known():
+                connection.close()
+                cls.open(database).close()
+                return cls.open(database, read_only=True, known_bots=known_bots, now_ms=now_ms)
+            if not read_only:
+                _begin_wal(connection)
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA secure_delete = ON")
+                migrations.migrate(connection)
+            return cls(connection, database, known_bots=known_bots, now_ms=now_ms)
+        except (sqlite3.Error, OSError) as error:
+            raise CorpusError(
+                f"{database}: cannot be opened as a chat database ({error}); "
+                "check the path and its permissions, or move the file away to start anew"
+            ) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- writing -----------------------------------------------------------------------------------------------
+
+    def append(self, messages: Iterable[ChatMessage], *, live: bool = False) -> Appended:
+        """Store messages in one transaction; those already there, by id, are left alone.
+
+        `live`: they come from a chat service right now. A channel whose first rows arrive live is young for a while
+        (see `split`). Raises `CorpusError` with nothing stored.
+        """
+        kept = total = refused = 0
+        pending = iter(messages)
+        with self._writing():
+            while chunk := list(islice(pending, CHUNK)):
+                rows = self._rows(chunk, live)
+                total += len(chunk)
+                refused += len(chunk) - len(rows)
+                kept += self._insert(rows)
+            for channel in self._channels.values():
+                if channel.timeless:
+                    self._db.execute("UPDATE channel SET timeless = ? WHERE id = ?", (channel.timeless, channel.id))
+        return Appended(kept=kept, duplicates=total - kept - refused, refused=refused)
+
+    def _rows(self, messages: Sequence[ChatMessage], live: bool) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        channels, bots = self._channels, self._bots
+        for message in messages:
+            login, sent_ms = message.login, message.sent_ms
+            if login in bots:
+                continue
+            channel = channels.get(message.channel) or self._channel(message.channel)
+            chatter = channel.chatters.get(login) or self._chatter(channel, message)
+            if chatter.refused or (chatter.until_ms and (sent_ms is None or sent_ms <= chatter.until_ms)):
+                continue
+            if message.display_name and message.display_name != chatter.display_name:
+                self._rename(chatter, message)
+            if channel.empty:
+                self._begin(channel, sent_ms if live else None)
+            side = side_of(channel.name, sent_ms, position=channel.timeless, began_ms=channel.began_ms)
+            if sent_ms is None:
+                channel.timeless += 1
+            rows.append(
+                (
+                    message.id,
+                    channel.id,
+                    chatter.id,
+                    sent_ms,
+                    0 if side == "train" else 1,
+                    text_key(message.text),
+                    message.text,
+                    ",".join(message.badges) or None,
+                    _emotes_to_text(message.emotes) if message.emotes else None,
+                    message.reply_to,
+                )
+            )
+        return rows
+
+    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        # A message that was deleted does not come back, whoever brings it.
+        return self._db.executemany(
+            "INSERT OR IGNORE INTO message (id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to)"
+            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM deleted_id WHERE id = ?1)",
+            rows,
+        ).rowcount
+
+    def _channel(self, name: str) -> _Channel:
+        self._db.execute("INSERT OR IGNORE INTO channel (name) VALUES (?)", (name,))
+        number, began_ms, timeless = self._db.execute(
+            "SELECT id, began_ms, timeless FROM channel WHERE name = ?", (name,)
+        ).fetchone()
+        empty = self._db.execute("SELECT 1 FROM message WHERE channel = ? LIMIT 1", (number,)).fetchone() is None
+        channel = _Channel(number, name, began_ms, timeless, empty, {})
+        self._channels[name] = channel
+        return channel
+
+    def _begin(self, channel: _Channel, began_ms: int | None) -> None:
+        channel.empty = False
+        if began_ms is not None and channel.began_ms is None:
+            channel.began_ms = began_ms
+            self._db.execute("UPDATE channel SET began_ms = ? WHERE id = ?", (began_ms, channel.id))
+
+    def _chatter(self, channel: _Channel, message: ChatMessage) -> _Chatter:
+        if self._chatters_cached >= CHATTERS_KEPT:
+            for known in self._channels.values():
+                known.chatters.clear()
+            self._chatters_cached = 0
+        opted_out, until_ms = self._standing(message.login, channel.id, message.user_id)
+        if opted_out:
+            found = (0, "")
+        else:
+            self._db.execute(
+                "INSERT INTO chatter (login, user_id, display_name) VALUES (?1, ?2, ?3) ON CONFLICT (login) DO UPDATE"
+                " SET user_id = coalesce(?2, user_id)",
+                (message.login, message.user_id, message.display_name),
+            )
+            found = self._db.execute(
+                "SELECT id, display_name FROM chatter WHERE login = ?", (message.login,)
+            ).fetchone()
+        chatter = _Chatter(found[0], found[1], opted_out, until_ms)
+        channel.chatters[message.login] = chatter
+        self._chatters_cached += 1
+        return chatter
+
+    def _rename(self, chatter: _Chatter, message: ChatMessage) -> None:
+        chatter.display_name = message.display_name
+        self._db.execute("UPDATE chatter SET display_name = ? WHERE id = ?", (message.display_name, chatter.id))
+
+    def _standing(self, login: str, channel_id: int, user_id: str | None = None) -> tuple[bool, int]:
+        """Whether somebody has opted out, and up to when nothing of theirs is stored."""
+        who = [identity_hash(self._salt, "login", login)]
+        if user_id:
+            who.append(identity_hash(self._salt, "user", user_id))
+        opted_out, until_ms = self._db.execute(
+            "SELECT coalesce(max(opted_out), 0), coalesce(max(until_ms), 0) FROM standing"
+            f" WHERE who IN ({','.join('?' * len(who))}) AND channel IN (?, ?)",  # noqa: S608
+            (*who, _EVERYWHERE, channel_id),
+        ).fetchone()
+        return bool(opted_out), until_ms
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Several writes as one: all of them are committed at the end, or none."""
+        with self._writing():
+            yield
+        if self._scrub_due:
+            self.scrub()
+
+    def heard(self, channels: Mapping[str, int]) -> None:
+        """Up to these times everything said in these channels has been stored: what a gap is measured from."""
+        with self._writing():
+            self._db.executemany(
+                "UPDATE channel SET heard_ms = max(coalesce(heard_ms, 0), ?) WHERE id = ?",
+                [(at_ms, self._channel_id(name)) for name, at_ms in channels.items()],
+            )
+
+    def listening(self, channel: str, at_ms: int) -> Gap | None:
+        """A collector listens to a channel from now on. Returns, and records, the gap since anybody last did."""
+        with self._writing():
+            number = self._channel_id(channel)
+            (heard_ms,) = self._db.execute("SELECT heard_ms FROM channel WHERE id = ?", (number,)).fetchone()
+            self._db.execute("UPDATE channel SET heard_ms = max(coalesce(heard_ms, 0), ?) WHERE id = ?", (at_ms, number))
+            if heard_ms is None or heard_ms >= at_ms:
+                return None
+            self._db.execute("INSERT INTO gap (channel, began_ms, ended_ms) VALUES (?, ?, ?)", (number, heard_ms, at_ms))
+            return Gap(channel, heard_ms, at_ms)
+
+    def gaps(self, channel: str | None = None) -> list[Gap]:
+        """The stretches in which nobody listened, oldest first."""
+        with self._lock:
+            return [
+                Gap(*row)
+                for row in self._db.execute(
+                    "SELECT name, began_ms, ended_ms FROM gap JOIN channel ON channel.id = gap.channel"
+                    " WHERE ?1 IS NULL OR name = ?1 ORDER BY began_ms",
+                    (channel,),
+                )
+            ]
+
+    def set_online(self, channel: str, online: bool | None) -> None:
+        """Whether a channel streams right now, from whoever knows; None when nobody does."""
+        with self._writing():
+            self._db.execute("UPDATE channel SET online = ? WHERE id = ?", (online, self._channel_id(channel)))
+
+    def offline_channels(self) -> frozenset[str]:
+        """The channels known not to stream right now."""
+        with self._lock:
+            return frozenset(name for (name,) in self._db.execute("SELECT name FROM channel WHERE online = 0"))
+
+    def housekeeping(self, keep_days: int) -> int:
+        """What is due now and then: retention, and blanking old message ids in the feed of removals."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE removal SET message_id = NULL WHERE message_id IS NOT NULL AND at_ms < ?",
+                (self._now_ms() - REMOVAL_ID_MS,),
+            )
+        return self.expire(keep_days)
+
+    # ---- taking away -------------------------------------------------------------------------------------------
+
+    def delete_message(self, message_id: str) -> int:
+        """A moderator deleted one message: it goes, and no later import brings it back."""
+        with self._writing():
+            self._db.execute("INSERT OR IGNORE INTO deleted_id (id) VALUES (?)", (message_id,))
+            return self._remove("id = ?", (message_id,), "deleted")
+
+    def delete_chatter(self, channel: str, login: str, *, until_ms: int | None = None) -> int:
+        """A chatter was timed out or banned: everything they wrote there up to then goes and stays away."""
+        until_ms = self._now_ms() if until_ms is None else until_ms
+        with self._writing():
+            number = self._channel_id(channel)
+            self._refuse(login, number, until_ms=until_ms)
+            return self._remove(
+                "channel = ? AND chatter = (SELECT id FROM chatter WHERE login = ?) AND coalesce(sent_ms, 0) <= ?",
+                (number, login, until_ms),
+                "cleared",
+            )
+
+    def clear_channel(self, channel: str, *, since_ms: int | None = None, until_ms: int | None = None) -> int:
+        """A moderator cleared the chat: everything there goes, or what was sent from `since_ms` to `until_ms`."""
+        with self._writing():
+            return self._remove(
+                "channel = ? AND coalesce(sent_ms, 0) BETWEEN ? AND ?",
+                (self._channel_id(channel), since_ms or 0, self._now_ms() + DAY_MS if until_ms is None else until_ms),
+                "cleared",
+            )
+
+    def opt_out(self, login: str, channel: str | None = None) -> None:
+        """From now on nothing of theirs is stored, and what is there is not learned from until they opt in again."""
+        login = login.lower()
+        with self._writing():
+            number = _EVERYWHERE if channel is None else self._channel_id(channel)
+            self._refuse(login, number, opted_out=True)
+            where, values = self._whose(login, number)
+            self._note_removals(f"{where} AND side < {_WITHHELD}", values, "opted_out")
+            self._db.execute(
+                f"UPDATE message SET side = side + {_WITHHELD} WHERE {where} AND side < {_WITHHELD}", values
+            )
+
+    def opt_in(self, login: str, channel: str | None = None) -> None:
+        """Take an opt-out back. What was forgotten stays forgotten."""
+        login = login.lower()
+        with self._writing():
+            number = _EVERYWHERE if channel is None else self._channel_id(channel)
+            self._db.execute(
+                "UPDATE standing SET opted_out = 0 WHERE who = ? AND channel = ?",
+                (identity_hash(self._salt, "login", login), number),
+            )
+            self._bump_consent()
+            where, values = self._whose(login, number)
+            for (found,) in self._db.execute(
+                f"SELECT DISTINCT channel FROM message WHERE {where} AND side >= {_WITHHELD}", values
+            ).fetchall():
+                if not self._standing(login, found)[0]:
+                    self._db.execute(
+                        f"UPDATE message SET side = side - {_WITHHELD}"
+                        f" WHERE {where} AND channel = ? AND side >= {_WITHHELD}",
+                        (*values, found),
+                    )
+
+    def is_opted_out(self, login: str, channel: str) -> bool:
+        """Whether this chatter's messages are left out of this channel."""
+        with self._lock:
+            found = self._db.execute("SELECT id FROM channel WHERE name = ?", (channel,)).fetchone()
+            return self._standing(login.lower(), found[0] if found else _EVERYWHERE)[0]
+
+    def forget(self, login: str, channel: str | None = None) -> int:
+        """Take away everything somebody wrote, for ever; a salted hash is all that stays.
+
+        They are opted out too, so that nothing new is stored either. The text leaves the search index and the free
+        pages of the file before this returns, and a retrain is asked for. Returns the number of messages removed.
+        """
+        login = login.lower()
+        with self._writing():
+            number = _EVERYWHERE if channel is None else self._channel_id(channel)
+            found = self._db.execute("SELECT user_id FROM chatter WHERE login = ?", (login,)).fetchone()
+            now_ms = self._now_ms()
+            self._refuse(login, number, opted_out=True, until_ms=now_ms, user_id=found[0] if found else None)
+            where, values = self._whose(login, number)
+            removed = self._remove(where, values, "forgotten")
+            self._db.execute(
+                "DELETE FROM chatter WHERE login = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM message WHERE message.chatter = chatter.id)",
+                (login,),
+            )
+            if removed:
+                self._db.execute("UPDATE meta SET value = ? WHERE name = 'retrain_ms'", (now_ms,))
+                self._scrub_due = True
+        if not self._db.in_transaction:
+            self.scrub()
+        return removed
+
+    def mark_bot(self, login: str) -> int:
+        """An account of ours or another bot: its messages go and are refused from now on. Returns how many went."""
+        login = login.lower()
+        with self._writing():
+            self._db.execute("INSERT OR IGNORE INTO bot (login) VALUES (?)", (login,))
+            self._bump_consent()
+            where, values = self._whose(login, _EVERYWHERE)
+            return self._remove(where, values, "bot")
+
+    def scrub(self) -> None:
+        """Let removed text leave the search index, the free pages and the write-ahead log."""
+        if not self._scrub_due:
+            return
+        self._scrub_due = False
+        with self._writing():
+            self._db.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
+        with self._lock, _mapped(self.database):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def expire(self, keep_days: int) -> int:
+        """Retention: messages older than this go. Models need not unlearn them, so the feed stays quiet."""
+        if keep_days <= 0:
+            return 0
+        with self._writing():
+            return self._remove("sent_ms < ?", (self._now_ms() - keep_days * DAY_MS,), None)
+
+    def _whose(self, login: str, channel_id: int) -> tuple[str, tuple[Any, ...]]:
+        where = "chatter = (SELECT id FROM chatter WHERE login = ?)"
+        return (where, (login,)) if channel_id == _EVERYWHERE else (f"{where} AND channel = ?", (login, channel_id))
+
+    def _refuse(
+        self, login: str, channel_id: int, *, opted_out: bool = False, until_ms: int = 0, user_id: str | None = None
+    ) -> None:
+        who = [identity_hash(self._salt, "login", login.lower())]
+        if user_id:
+            who.append(identity_hash(self._salt, "user", user_id))
+        self._db.executemany(
+            "INSERT INTO standing (who, channel, opted_out, until_ms) VALUES (?1, ?2, ?3, ?4)"
+            " ON CONFLICT (who, channel) DO UPDATE"
+            " SET opted_out = max(opted_out, ?3), until_ms = max(until_ms, ?4)",
+            [(one, channel_id, int(opted_out), until_ms) for one in who],
+        )
+        self._bump_consent()
+
+    def _remove(self, where: str, values: Sequence[Any], reason: Reason | None) -> int:
+        if reason is not None:
+            self._note_removals(where, values, reason)
+        self._db.execute(
+            "INSERT INTO message_search (message_search, rowid, text) SELECT 'delete', row, text FROM message"
+            f" WHERE {where} AND row <= (SELECT value FROM meta WHERE name = 'indexed')",  # noqa: S608
+            tuple(values),
+        )
+        return self._db.execute(f"DELETE FROM message WHERE {where}", tuple(values)).rowcount  # noqa: S608
+
+    def _note_removals(self, where: str, values: Sequence[Any], reason: Reason) -> None:
+        self._db.execute(
+            "INSERT INTO removal (row, message_id, reason, at_ms) SELECT row, id, ?, ? FROM message"
+            f" WHERE {where}",  # noqa: S608
+            (reason, self._now_ms(), *values),
+        )
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    def messages(
+        self, *, after_row: int = 0, channel: str | None = None, side: Side | None = None
+    ) -> Iterator[StoredMessage]:
+        """Every message that may be learned from, channel by channel in the order they were sent.
+
+        Read in pages, so that no lock is held while the caller thinks; a message deleted meanwhile may not come.
+        """
+        for number, name in self._channel_names(channel):
+            place: tuple[int, int] = (-1 << 62, 0)
+            while page := self._page(number, after_row, side, place):
+                for row, message_id, login, display_name, user_id, sent_ms, found, text, *rest in page:
+                    message = ChatMessage(
+                        message_id, name, login, text, sent_ms, user_id, display_name,
+                        tuple(rest[0].split(",")) if rest[0] else (),
+                        _emotes_from_text(rest[1]) if rest[1] else (),
+                        rest[2],
+                    )  # fmt: skip
+                    yield StoredMessage(row, message, _SIDES[found])
+                last = page[-1]
+                place = (-1 << 62 if last[5] is None else last[5], last[0])
+
+    def _page(self, channel_id: int, after_row: int, side: Side | None, place: tuple[int, int]) -> list[Any]:
+        sides = (0, 1) if side is None else (_SIDES.index(side),) * 2
+        # Rows without a time come first, in the order they were stored.
+        timed = place[0] != -1 << 62
+        condition = "(sent_ms, row) > (?, ?)" if timed else "sent_ms IS NULL AND row > ?"
+        values = place if timed else place[1:]
+        with self._lock:
+            found = self._db.execute(
+                "SELECT row, message.id, login, display_name, user_id, sent_ms, side, text, badges, emotes, reply_to"
+                " FROM message JOIN chatter ON chatter.id = message.chatter"
+                f" WHERE channel = ? AND {condition} AND row > ? AND side IN (?, ?)"  # noqa: S608
+                f" ORDER BY sent_ms, row LIMIT {PAGE}",
+                (channel_id, *values, after_row, *sides),
+            ).fetchall()
+        if not found and not timed:
+            return self._page(channel_id, after_row, side, ((-1 << 62) + 1, 0))
+        return found
+
+    def recent(self, channel: str, count: int) -> list[ChatMessage]:
+        """The last messages of a channel, oldest first."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT message.id, login, display_name, user_id, sent_ms, text, badges, emotes, reply_to FROM message"
+                " JOIN chatter ON chatter.id = message.chatter"
+                f" WHERE channel = (SELECT id FROM channel WHERE name = ?) AND side < {_WITHHELD}"
+                " ORDER BY sent_ms DESC, row DESC LIMIT ?",
+                (channel, count),
+            ).fetchall()
+        return [
+            ChatMessage(
+                message_id, channel, login, text, sent_ms, user_id, display_name,
+                tuple(badges.split(",")) if badges else (), _emotes_from_text(emotes) if emotes else (), reply_to,
+            )
+            for message_id, login, display_name, user_id, sent_ms, text, badges, emotes, reply_to in reversed(found)
+        ]  # fmt: skip
+
+    def unseen(self, channel: str | None = None) -> set[int]:
+        """The rows of validation messages whose normalised text occurs nowhere in training."""
+        numbers = [number for number, _ in self._channel_names(channel)]
+        rows: set[int] = set()
+        with self._lock:
+            for number in numbers:
+                rows.update(
+                    row
+                    for (row,) in self._db.execute(
+                        "SELECT row FROM message AS held WHERE channel = ? AND side = 1 AND NOT EXISTS"
+                        " (SELECT 1 FROM message WHERE side = 0 AND text_key = held.text_key)",
+                        (number,),
+                    )
+                )
+        return rows
+
+    def removals(self, after: int = 0) -> list[Removal]:
+        """What was taken away since removal number `after`, oldest first."""
+        with self._lock:
+            return [
+                Removal(number, row, message_id or "", reason)
+                for number, row, message_id, reason in self._db.execute(
+                    "SELECT number, row, message_id, reason FROM removal WHERE number > ? ORDER BY number", (after,)
+                )
+            ]
+
+    def count(self, channel: str | None = None, side: Side | None = None, after_row: int = 0) -> int:
+        """How many messages may be learned from."""
+        sides = (0, 1) if side is None else (_SIDES.index(side),) * 2
+        where, values = "side IN (?, ?) AND row > ?", [*sides, after_row]
+        if channel is not None:
+            where += " AND channel = (SELECT id FROM channel WHERE name = ?)"
+            values.append(channel)  # type: ignore[arg-type]
+        with self._lock:
+            return int(self._db.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()[0])  # noqa: S608
+
+    def last_row(self) -> int:
+        """The newest row ever stored, removed ones included: it only grows."""
+        with self._lock:
+            found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'message'").fetchone()
+        return int(found[0]) if found else 0
+
+    def last_removal(self) -> int:
+        """The number of the newest removal, 0 before any."""
+        with self._lock:
+            found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'removal'").fetchone()
+        return int(found[0]) if found else 0
+
+    def retrain_asked_ms(self) -> int:
+        """When somebody was last forgotten: a network trained before then is to be replaced. 0: never."""
+        with self._lock:
+            return int(self._meta("retrain_ms"))
+
+    def summaries(self, channel: str | None = None) -> list[ChannelSummary]:
+        """Every channel, or one, in figures."""
+        with self._lock:
+            return [
+                ChannelSummary(*row)
+                for row in self._db.execute(
+                    "SELECT name, count(*), count(DISTINCT chatter), sum(side = 0), sum(side = 1), min(sent_ms),"
+                    " max(sent_ms) FROM message JOIN channel ON channel.id = message.channel"
+                    " WHERE ?1 IS NULL OR name = ?1 GROUP BY channel.id ORDER BY count(*) DESC",
+                    (channel,),
+                )
+            ]
+
+    def days(self, channel: str) -> list[tuple[str, int]]:
+        """Messages a day (UTC) of a channel, silent days included; rows without a time are not counted."""
+        with self._lock:
+            found = self._db.execute(
+                f"SELECT sent_ms / {DAY_MS} AS day, count(*) FROM message"
+                " WHERE channel = (SELECT id FROM channel WHERE name = ?) AND sent_ms IS NOT NULL GROUP BY day",
+                (channel,),
+            ).fetchall()
+        counted = dict(found)
+        if not counted:
+            return []
+        return [
+            (time.strftime("%Y-%m-%d", time.gmtime(day * DAY_MS // 1000)), counted.get(day, 0))
+            for day in range(min(counted), max(counted) + 1)
+        ]
+
+    def channels(self) -> list[str]:
+        """The channels there are, by name."""
+        return [name for _, name in self._channel_names(None)]
+
+    # ---- machinery ---------------------------------------------------------------------------------------------
+
+    def _channel_names(self, channel: str | None) -> list[tuple[int, str]]:
+        with self._lock:
+            return self._db.execute(
+                "SELECT id, name FROM channel WHERE ?1 IS NULL OR name = ?1 ORDER BY name", (channel,)
+            ).fetchall()
+
+    def _channel_id(self, name: str) -> int:
+        return (self._channels.get(name) or self._channel(name)).id
+
+    def _meta(self, name: str) -> Any:
+        return self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
+
+    def _bump_consent(self) -> None:
+        self._db.execute("UPDATE meta SET value = value + 1 WHERE name = 'consent'")
+        self._forget_caches()
+
+    def _forget_caches(self) -> None:
+        self._channels.clear()
+        self._chatters_cached = 0
+        self._consent_version = -1
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One write transaction: all of it or nothing, and what other processes changed is seen."""
+        with self._lock, _mapped(self.database):
+            if self._db.in_transaction:  # part of a larger one, which commits or takes back all of it
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._refresh()
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._forget_caches()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _refresh(self) -> None:
+        """Drop what is remembered of channels and chatters when another process has written."""
+        (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if data_version == self._data_version and self._consent_version >= 0:
+            return
+        self._data_version = data_version
+        consent = self._meta("consent")
+        if consent != self._consent_version:
+            self._forget_caches()
+            self._consent_version = consent
+            marked = self._db.execute("SELECT login FROM bot").fetchall()
+            self._bots = self._settings_bots | {login for (login,) in marked}
+        else:
+            for channel in list(self._channels.values()):
+                began_ms, timeless = self._db.execute(
+                    "SELECT began_ms, timeless FROM channel WHERE id = ?", (channel.id,)
+                ).fetchone()
+                channel.began_ms, channel.timeless = began_ms, timeless
+
+
+@contextmanager
+def _mapped(database: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CorpusError(
+            f"{database}: the database refused ({error}); check free disk space and whether another program holds it"
+        ) from error
+
+
+def _begin_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL once. Two processes creating one database race for it, and SQLite does not wait there."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _emotes_to_text(emotes: Iterable[Emote]) -> str:
+    """As in Twitch's own tag, but half-open: `25:0-5,6-11/30:12-15`."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for emote in emotes:
+        places[emote.id].append(f"{emote.start}-{emote.end}")
+    return "/".join(f"{name}:{','.join(ranges)}" for name, ranges in places.items())
+
+
+def _emotes_from_text(text: str) -> tuple[Emote, ...]:
+    emotes = []
+    for part in text.split("/"):
+        name, _, ranges = part.rpartition(":")
+        for one in ranges.split(","):
+            start, _, end = one.partition("-")
+            emotes.append(Emote(name, int(start), int(end)))
+    return tuple(sorted(emotes, key=lambda emote: emote.start))
