@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
-from corpus.store import Corpus
 
 from corpus.status import read_status
+from corpus.store import Corpus
 from trainer.metrics import read_events
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bot import run
+from corpus import cli as corpus_cli
 from corpus.errors import BackchatError
 from corpus.settings import CONFIG_VARIABLE
 from trainer import ladder_cli
@@ -46,6 +47,7 @@ def version() -> None:
 
 
 run.register(app)
+corpus_cli.register(app)
 ladder_cli.register(app)
 
 

@@ -11,7 +11,7 @@ from corpus.settings import CorpusTable, PathsTable, TwitchTable, load_settings
 from corpus.store import Corpus
 
 LOGIN_VARIABLE = "BACKCHAT_IRC_LOGIN"
-TOKEN_VARIABLE = "BACKCHAT_IRC_TOKEN"  # noqa: S105: the name of the variable, not a secret
+TOKEN_VARIABLE = "BACKCHAT_IRC_TOKEN"  # noqa: S105
 
 
 def collect() -> None:

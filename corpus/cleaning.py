@@ -1,4 +1,4 @@
-"""What of a message is fit to learn from: each rule one small function with its reason. Knows no names and no models."""
+"""What of a message is fit to learn from: each rule one small function with its reason. Knows no models."""
 
 import re
 from collections.abc import Iterable
@@ -94,7 +94,7 @@ def is_command(text: str) -> bool:
 
 
 def clean(message: ChatMessage, rules: Rules) -> str | Dropped:
-    """The text to learn from, or why there is none. Floods are capped by `transcript`, which sees more than one line."""
+    """The text to learn from, or why there is none. Floods are capped by `transcript`, which sees many lines."""
     if message.login in rules.known_bots:
         return Dropped("bot")
     return clean_text(message.text)

@@ -1,4 +1,4 @@
-"""The corpus's commands: import, stats, forget, optout, optin. Each opens the database, does one thing and says what it did."""
+"""The corpus's commands: each opens the database, does one thing and says what it did."""
 
 import json
 from datetime import UTC, datetime
@@ -98,7 +98,9 @@ def stats(channel: Channel = None, as_json: AsJson = False) -> None:
     console.print(f"Learned from: {content.learned:,} lines, {content.characters:,} characters. Left out: {left_out}.")
     console.print(f"Unseen validation lines (their text occurs nowhere in training): {unseen:,}.")
     for title, counted in (("Words", content.words), ("Emotes", content.emotes)):
-        console.print(f"{title}: " + "  ".join(f"{word} {count:,}" for word, count in counted.most_common(12)), highlight=False)
+        console.print(
+            f"{title}: " + "  ".join(f"{word} {count:,}" for word, count in counted.most_common(12)), highlight=False
+        )
 
 
 def forget(user: Annotated[str, typer.Argument(help="Login name.")], channel: Channel = None) -> None:
@@ -132,9 +134,7 @@ def _open(settings: "Settings", *, read_only: bool = False) -> "Corpus":
     from corpus.settings import CorpusTable, PathsTable
     from corpus.store import Corpus
 
-    return Corpus.open(
-        settings[PathsTable].database, read_only=read_only, known_bots=settings[CorpusTable].known_bots
-    )
+    return Corpus.open(settings[PathsTable].database, read_only=read_only, known_bots=settings[CorpusTable].known_bots)
 
 
 def _login(user: str) -> str:

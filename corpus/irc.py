@@ -32,7 +32,7 @@ class IrcLine:
 
 
 def parse_line(line: str) -> IrcLine | None:
-    """Read one line without its line end. Lines that are no IRC give None: a server's noise must not end a collector."""
+    """Read one line without its line end. None for what is no IRC: a server's noise must not end a collector."""
     tags: dict[str, str] = {}
     prefix = ""
     if line.startswith("@"):
@@ -50,9 +50,7 @@ def parse_line(line: str) -> IrcLine | None:
     command, *parameters = head.split(" ") if head else ("",)
     if not command or command.startswith(":"):
         return None
-    return IrcLine(
-        command.upper(), tuple(filter(None, parameters)), trailing if colon else None, tags, prefix
-    )
+    return IrcLine(command.upper(), tuple(filter(None, parameters)), trailing if colon else None, tags, prefix)
 
 
 def render_line(line: IrcLine) -> str:

@@ -1,9 +1,10 @@
-"""What a corpus is made of: words, emotes, spam and what cleaning leaves out. Pure; the store does the counting in SQL."""
+"""What a corpus is made of: words, emotes, spam and what cleaning leaves out. Pure; the store counts in SQL."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from corpus.cleaning import Rules
 from corpus.store import StoredMessage
@@ -14,12 +15,13 @@ _WORD = re.compile(r"[^\W\d_][\w']*")
 _EMOTE_LIKE = re.compile(r"^(?=.*[a-z])(?=.*[A-Z].*[A-Z]|[a-z]+[A-Z])[A-Za-z][A-Za-z0-9]{2,24}$")
 
 # The commonest English words say nothing about a channel.
-STOP_WORDS = frozenset(
-    "a about all also am an and any are as at be been but by can could did do does don't dont for from get go going got had has "
-    "have he her here him his how i i'll i'm i've if im in into is isn't it it's its just know like me my no not now of off oh "
-    "ok on one or out she so some than that that's thats the their them then there they this to too u up us was we well were "
-    "what when who will with would yeah yes you you're your".split()
-)
+_STOP_WORDS = """
+a about all also am an and any are as at be been but by can could did do does don't dont for from get go going got had
+has have he her here him his how i i'll i'm i've if im in into is isn't it it's its just know like me my no not now of
+off oh ok on one or out she so some than that that's thats the their them then there they this to too u up us was we
+well were what when who will with would yeah yes you you're your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 @dataclass
@@ -65,7 +67,7 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
         return ""
     if len(values) > width:
         edges = [round(place * len(values) / width) for place in range(width + 1)]
-        values = [sum(values[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+        values = [sum(values[start:end]) for start, end in pairwise(edges)]
     top = max(values)
     if top <= 0:
         return BARS[0] * len(values)

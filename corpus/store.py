@@ -50,9 +50,7 @@ class Appended:
     refused: int = 0
 
     def __add__(self, other: "Appended") -> "Appended":
-        return Appended(
-            self.kept + other.kept, self.duplicates + other.duplicates, self.refused + other.refused
-        )
+        return Appended(self.kept + other.kept, self.duplicates + other.duplicates, self.refused + other.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,9 @@ class Corpus:
     ) -> Self:
         """Open or create a database. `known_bots` are refused by `append`. Raises `CorpusError`."""
         if read_only and not database.is_file():
-            raise CorpusError(f"{database}: no chat has been kept yet; run `backchat import FILE` or `backchat run` first")
+            raise CorpusError(
+                f"{database}: no chat has been kept yet; run `backchat import FILE` or `backchat run` first"
+            )
         try:
             if read_only:
                 connection = sqlite3.connect(
@@ -255,7 +255,8 @@ class Corpus:
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> int:
         # A message that was deleted does not come back, whoever brings it.
         return self._db.executemany(
-            "INSERT OR IGNORE INTO message (id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to)"
+            "INSERT OR IGNORE INTO message"
+            " (id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to)"
             " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM deleted_id WHERE id = ?1)",
             rows,
         ).rowcount
@@ -309,7 +310,7 @@ class Corpus:
             who.append(identity_hash(self._salt, "user", user_id))
         opted_out, until_ms = self._db.execute(
             "SELECT coalesce(max(opted_out), 0), coalesce(max(until_ms), 0) FROM standing"
-            f" WHERE who IN ({','.join('?' * len(who))}) AND channel IN (?, ?)",  # noqa: S608
+            f" WHERE who IN ({','.join('?' * len(who))}) AND channel IN (?, ?)",
             (*who, _EVERYWHERE, channel_id),
         ).fetchone()
         return bool(opted_out), until_ms
@@ -335,10 +336,14 @@ class Corpus:
         with self._writing():
             number = self._channel_id(channel)
             (heard_ms,) = self._db.execute("SELECT heard_ms FROM channel WHERE id = ?", (number,)).fetchone()
-            self._db.execute("UPDATE channel SET heard_ms = max(coalesce(heard_ms, 0), ?) WHERE id = ?", (at_ms, number))
+            self._db.execute(
+                "UPDATE channel SET heard_ms = max(coalesce(heard_ms, 0), ?) WHERE id = ?", (at_ms, number)
+            )
             if heard_ms is None or heard_ms >= at_ms:
                 return None
-            self._db.execute("INSERT INTO gap (channel, began_ms, ended_ms) VALUES (?, ?, ?)", (number, heard_ms, at_ms))
+            self._db.execute(
+                "INSERT INTO gap (channel, began_ms, ended_ms) VALUES (?, ?, ?)", (number, heard_ms, at_ms)
+            )
             return Gap(channel, heard_ms, at_ms)
 
     def gaps(self, channel: str | None = None) -> list[Gap]:
@@ -347,8 +352,8 @@ class Corpus:
             return [
                 Gap(*row)
                 for row in self._db.execute(
-                    "SELECT name, began_ms, ended_ms FROM gap JOIN channel ON channel.id = gap.channel"
-                    " WHERE ?1 IS NULL OR name = ?1 ORDER BY began_ms",
+                    "SELECT name, gap.began_ms, ended_ms FROM gap JOIN channel ON channel.id = gap.channel"
+                    " WHERE ?1 IS NULL OR name = ?1 ORDER BY gap.began_ms",
                     (channel,),
                 )
             ]
@@ -515,15 +520,14 @@ class Corpus:
             self._note_removals(where, values, reason)
         self._db.execute(
             "INSERT INTO message_search (message_search, rowid, text) SELECT 'delete', row, text FROM message"
-            f" WHERE {where} AND row <= (SELECT value FROM meta WHERE name = 'indexed')",  # noqa: S608
+            f" WHERE {where} AND row <= (SELECT value FROM meta WHERE name = 'indexed')",
             tuple(values),
         )
-        return self._db.execute(f"DELETE FROM message WHERE {where}", tuple(values)).rowcount  # noqa: S608
+        return self._db.execute(f"DELETE FROM message WHERE {where}", tuple(values)).rowcount
 
     def _note_removals(self, where: str, values: Sequence[Any], reason: Reason) -> None:
         self._db.execute(
-            "INSERT INTO removal (row, message_id, reason, at_ms) SELECT row, id, ?, ? FROM message"
-            f" WHERE {where}",  # noqa: S608
+            f"INSERT INTO removal (row, message_id, reason, at_ms) SELECT row, id, ?, ? FROM message WHERE {where}",
             (reason, self._now_ms(), *values),
         )
 
@@ -560,7 +564,7 @@ class Corpus:
             found = self._db.execute(
                 "SELECT row, message.id, login, display_name, user_id, sent_ms, side, text, badges, emotes, reply_to"
                 " FROM message JOIN chatter ON chatter.id = message.chatter"
-                f" WHERE channel = ? AND {condition} AND row > ? AND side IN (?, ?)"  # noqa: S608
+                f" WHERE channel = ? AND {condition} AND row > ? AND side IN (?, ?)"
                 f" ORDER BY sent_ms, row LIMIT {PAGE}",
                 (channel_id, *values, after_row, *sides),
             ).fetchall()
@@ -620,7 +624,7 @@ class Corpus:
             where += " AND channel = (SELECT id FROM channel WHERE name = ?)"
             values.append(channel)  # type: ignore[arg-type]
         with self._lock:
-            return int(self._db.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()[0])  # noqa: S608
+            return int(self._db.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()[0])
 
     def last_row(self) -> int:
         """The newest row ever stored, removed ones included: it only grows."""
@@ -708,10 +712,13 @@ class Corpus:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._forget_caches()
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._take_back()
                 raise
+
+    def _take_back(self) -> None:
+        self._forget_caches()  # they may name channels and chatters that were never committed
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def _refresh(self) -> None:
         """Drop what is remembered of channels and chatters when another process has written."""

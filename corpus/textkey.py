@@ -3,7 +3,6 @@
 import hashlib
 
 
-
 def normalised(text: str) -> str:
     """The text without what people vary when they paste: case, spacing, how often a word is repeated, invisible marks.
 

@@ -47,7 +47,9 @@ def import_file(
         for record in batch:
             if isinstance(record, Skipped):
                 if strict:
-                    raise ImportFileError(f"{source.path}:{record.line}: {record.why}; leave --strict out to skip such rows")
+                    raise ImportFileError(
+                        f"{source.path}:{record.line}: {record.why}; leave --strict out to skip such rows"
+                    )
                 summary.skipped[record.why] += 1
                 if len(summary.examples) < EXAMPLES:
                     summary.examples.append(record)
@@ -95,6 +97,10 @@ def _carry_out(corpus: Corpus, moderation: Moderation) -> int:
         case ClearedChatter():
             return corpus.delete_chatter(moderation.channel, moderation.login, until_ms=moderation.at_ms)
         case ClearedRoom():
-            return 0 if moderation.at_ms is None else corpus.clear_channel(
-                moderation.channel, since_ms=moderation.at_ms - 3_600_000, until_ms=moderation.at_ms
+            return (
+                0
+                if moderation.at_ms is None
+                else corpus.clear_channel(
+                    moderation.channel, since_ms=moderation.at_ms - 3_600_000, until_ms=moderation.at_ms
+                )
             )

@@ -11,7 +11,10 @@ _decoder = json.JSONDecoder()
 
 
 def json_items(text: IO[str], start: re.Pattern[str]) -> Iterator[Any]:
-    """Every item of the first array that `start` (which ends with its bracket) finds. Raises `ValueError` when it breaks off."""
+    """Every item of the first array that `start`, which ends with its bracket, finds.
+
+    Raises `ValueError` when it breaks off.
+    """
     buffer = ""
     found = None
     while found is None:

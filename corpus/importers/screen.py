@@ -29,13 +29,20 @@ def import_all(
     try:
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError) as error:
-        raise ImportFileError(f"--timezone {timezone}: no such time zone; write one like Europe/Berlin or UTC") from error
+        raise ImportFileError(
+            f"--timezone {timezone}: no such time zone; write one like Europe/Berlin or UTC"
+        ) from error
     options = Options(channel.lstrip("#").lower() if channel else None, zone)
     paths = files_of(names)
     started = time.monotonic()
     summaries: list[Summary] = []
     refused: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[rows]:,} rows"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task("", total=sum(path.stat().st_size for path in paths), rows=0)
         done = 0
@@ -88,7 +95,9 @@ def _report(console: Console, summaries: list[Summary], refused: list[str], seco
     for summary in summaries:
         for why, count in summary.skipped.most_common():
             lines = ", ".join(str(one.line) for one in summary.examples if one.why == why)
-            console.print(f"  not readable: {count:,} × {why}" + (f" (line {lines}{' …' if count > 1 else ''})" if lines else ""))
+            console.print(
+                f"  not readable: {count:,} × {why}" + (f" (line {lines}{' …' if count > 1 else ''})" if lines else "")
+            )
     for sentence in refused:
         console.print(f"  left out: {sentence}", markup=False)
     rows = sum(summary.rows for summary in summaries)

@@ -89,7 +89,7 @@ class Source:
         raw = self.path.open("rb")
         self._raw = raw
         if raw.peek(2)[:2] == GZIP_MAGIC:
-            return io.BufferedReader(_Unpacked(raw), 256 * 1024)  # type: ignore[arg-type]
+            return io.BufferedReader(_Unpacked(raw), 256 * 1024)
         return raw
 
 
