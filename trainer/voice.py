@@ -1,0 +1,300 @@
+"""What the bot's brain loads: a checkpoint, or counts alone, that goes on with a conversation and learns while it runs.
+
+Torch stays inside. What it learns live is its own: no loss that is reported anywhere comes from here.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from corpus.cleaning import Rules
+from corpus.errors import CheckpointError
+from corpus.message import ChatMessage
+from corpus.slots import SPEAKER_SLOTS, SpeakerWindow
+from corpus.store import Corpus, StoredMessage
+from corpus.transcript import FloodGate, live_line, render, transcript
+from trainer.checkpoint import Checkpoint, load
+from trainer.dataset import encode_lines
+from trainer.memory import LineMemory
+from trainer.metrics import Loss
+from trainer.models.language_model import LanguageModel
+from trainer.models.mixture import Mixture, Weights
+from trainer.sample import Choice, Continuation, continuations
+from trainer.settings import SamplingTable
+from trainer.tokenizer import Kind, Tokenizer, train_tokenizer
+
+ROUNDS = 4  # how often a request draws again when lines came out empty
+CONTEXT_LINES = 60
+YOUNG_MESSAGES = 20_000  # counted in under a second; older ones wait for the first checkpoint
+YOUNG_VOCAB_SIZE = 1024
+YOUNG_ORDER = 5
+CATCH_UP = 5_000  # of the latest stored messages, those that a checkpoint has not seen are learned when it is loaded
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """What speaks, for the overlay, `!model` and the log."""
+
+    kind: Literal["ngram", "gpt", "mixture"]
+    checkpoint: str | None
+    step: int
+    parameters: int
+    vocab_size: int
+    tokenizer: str
+    losses: dict[str, Loss] = field(default_factory=dict)
+    trained_messages: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something to say next in `conversation`, oldest message first, deleted ones already left out.
+
+    The words of `prompt` are how every candidate begins. `speaker` is the companion's own login, by which it
+    recognises its own lines in the conversation. `sampling` overrides how the voice was told to draw.
+    """
+
+    conversation: Sequence[ChatMessage]
+    prompt: str = ""
+    candidates: int = 4
+    max_tokens: int = 60
+    seed: int | None = None
+    speaker: str = ""
+    sampling: SamplingTable | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One finished line as plain text, names in the place of slots, and how (un)likely the model finds it."""
+
+    text: str
+    nats_per_token: float
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """One way to go on, and its chance by each memory that has an opinion ("ngram", "gpt", "mixture")."""
+
+    text: str
+    chances: dict[str, float]
+
+
+class Voice:
+    """A language model that speaks chat. Safe for several threads: one at a time is let in."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        info: VoiceInfo,
+        *,
+        parts: Mapping[str, LanguageModel],
+        memory: LineMemory | None,
+        sampling: SamplingTable,
+        rules: Rules,
+    ) -> None:
+        self.info = info
+        self._model = model
+        self._parts = {**parts, info.kind: model}
+        self._tokenizer = tokenizer
+        self._memory = memory
+        self._sampling = sampling
+        self._rules = rules
+        self._rooms: dict[str, tuple[SpeakerWindow, FloodGate]] = {}
+        self._lock = threading.Lock()
+        # The first answer would otherwise pay for whatever is set up lazily.
+        self.generate(Request(conversation=(), candidates=1, max_tokens=2, seed=0))
+
+    def generate(self, request: Request) -> list[Candidate]:
+        """At most `request.candidates` different lines that say something, the ones the model likes best first."""
+        with self._lock:
+            return self._generate(request)
+
+    def learn(self, message: ChatMessage) -> None:
+        """Remember a message from now on, as far as cleaning leaves something of it; once, however often it comes."""
+        with self._lock:
+            if message.channel not in self._rooms:
+                self._rooms[message.channel] = SpeakerWindow(), FloodGate(self._rules.identical_lines)
+            window, flood = self._rooms[message.channel]
+            line = live_line(window, message, self._rules, flood)
+            if line is not None and self._memory is not None:
+                self._memory.learn(message.id, self._tokenizer.encode_line(line))
+
+    def unlearn(self, message_id: str) -> None:
+        """Forget a message at once, whether it was learned live or counted in training. The GPT cannot."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.unlearn(message_id)
+
+    def catch_up(self, corpus: Corpus, checkpoint: Checkpoint) -> None:
+        """Take in what happened since the checkpoint was written: what was removed first, then what was said."""
+        with self._lock:
+            if self._memory is None:
+                return
+            for removal in corpus.removals(checkpoint.removals):
+                if not self._memory.unlearn_row(removal.row) and removal.message_id:
+                    self._memory.unlearn(removal.message_id)
+        later = corpus.messages(after_row=max(0, corpus.last_row() - CATCH_UP))
+        said = [stored for stored in later if not checkpoint.has_seen(stored.row)[0]]
+        for stored in said:
+            self.learn(stored.message)
+
+    def next_tokens(self, text: str, count: int) -> list[NextToken]:
+        """The likeliest tokens behind `text` at the beginning of a line, with what each memory thinks of them."""
+        with self._lock:
+            context = [self._tokenizer.slot_token(SPEAKER_SLOTS - 1), *self._tokenizer.encode(text)]
+            chances = {
+                name: np.exp(model.decoder(context, 1).log_probabilities()[0]) for name, model in self._parts.items()
+            }
+            likeliest = np.argsort(-chances[self.info.kind], kind="stable")[:count]
+            return [
+                NextToken(
+                    self._tokenizer.piece(int(token)), {name: float(all_[token]) for name, all_ in chances.items()}
+                )
+                for token in likeliest
+            ]
+
+    def _generate(self, request: Request) -> list[Candidate]:
+        window = SpeakerWindow()
+        context: list[int] = []
+        # Its own lines are never learned from, but they belong to the conversation.
+        rules = replace(self._rules, known_bots=self._rules.known_bots - {request.speaker})
+        for message in request.conversation[-CONTEXT_LINES:]:
+            line = live_line(window, message, rules)
+            if line is not None:
+                context += self._tokenizer.encode_line(line)
+        slot = window.slot(request.speaker) if request.speaker else None
+        context.append(self._tokenizer.slot_token(SPEAKER_SLOTS - 1 if slot is None else slot))
+        prompt = " ".join(request.prompt.split())
+        beginning = self._tokenizer.encode(prompt)
+        found: dict[str, Candidate] = {}
+        for round_ in range(ROUNDS):
+            for drawn in self._draw(request, [*context, *beginning], bool(beginning), round_):
+                text = render(self._tokenizer.decode_parts([*beginning, *drawn.tokens]), window).strip()
+                if text and text not in found:
+                    found[text] = Candidate(text, drawn.nats_per_token)
+            if len(found) >= request.candidates:
+                break
+        return sorted(found.values(), key=lambda candidate: candidate.nats_per_token)[: request.candidates]
+
+    def _draw(self, request: Request, context: Sequence[int], prompted: bool, round_: int) -> list[Continuation]:
+        sampling = request.sampling or self._sampling
+        return continuations(
+            self._model,
+            context,
+            count=request.candidates,
+            max_tokens=request.max_tokens,
+            stop=(self._tokenizer.end_token,),
+            choice=Choice(**sampling.model_dump()),
+            seed=None if request.seed is None else request.seed + round_,
+            min_tokens=0 if prompted else 1,
+        )
+
+
+def load_voice(
+    folder: Path,
+    device: str,
+    sampling: SamplingTable,
+    rules: Rules | None = None,
+    corpus: Corpus | None = None,
+) -> Voice:
+    """The voice of a checkpoint, warm, and with `corpus` up to date. Raises CheckpointError.
+
+    Messages removed since the training are subtracted from the counts, from the lines kept beside them; the latest
+    messages that it has not seen are learned, those of the validation side too: no loss is measured here.
+    """
+    checkpoint = load(folder)
+    tokenizer = Tokenizer.from_json(checkpoint.tokenizer)
+    parts: dict[str, LanguageModel] = {}
+    memory: LineMemory | None = None
+    parameters = 0
+    try:
+        if "ngram" in checkpoint.parts:
+            memory = LineMemory.from_arrays(checkpoint.part("ngram")[1])
+            parts["ngram"] = memory.ngram
+            parameters += memory.ngram.parameters
+        if "gpt" in checkpoint.parts:
+            from trainer.models.gpt import GPT
+
+            gpt = GPT.from_arrays(*checkpoint.part("gpt")).to(_device(device))
+            parts["gpt"] = gpt
+            parameters += gpt.parameters_count
+        model, kind = _voice_of(checkpoint, memory, parts)
+        if any(part.vocab_size != tokenizer.vocab_size for part in parts.values()):
+            raise ValueError(f"its tokenizer has {tokenizer.vocab_size} tokens, its models have others")
+    except ValueError as error:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.name} does not fit together ({error}); promote another"
+        ) from error
+    info = VoiceInfo(
+        kind=kind,
+        checkpoint=checkpoint.name,
+        step=checkpoint.step,
+        parameters=parameters,
+        vocab_size=tokenizer.vocab_size,
+        tokenizer=tokenizer.kind,
+        losses=dict(checkpoint.losses),
+        trained_messages=checkpoint.trained_messages,
+    )
+    voice = Voice(model, tokenizer, info, parts=parts, memory=memory, sampling=sampling, rules=rules or Rules())
+    if corpus is not None:
+        voice.catch_up(corpus, checkpoint)
+    return voice
+
+
+def _voice_of(
+    checkpoint: Checkpoint, memory: LineMemory | None, parts: Mapping[str, LanguageModel]
+) -> tuple[LanguageModel, Literal["ngram", "gpt", "mixture"]]:
+    """The best that can be made of the parts there are."""
+    gpt = parts.get("gpt")
+    if memory is None:
+        if gpt is None:
+            raise CheckpointError(f"checkpoint {checkpoint.name} has neither counts nor a GPT; promote another one")
+        return gpt, "gpt"
+    if gpt is None or "mixture" not in checkpoint.parts:
+        return Mixture(None, memory.ngram, Weights(())), "ngram"
+    return Mixture(gpt, memory.ngram, Weights.from_json(checkpoint.parts["mixture"].config)), "mixture"
+
+
+def _device(device: str) -> str:
+    """One line at a time is spoken fastest where the processor is: a device is used only when it is named."""
+    return "cpu" if device == "auto" else device
+
+
+def ngram_voice(
+    corpus_messages: Iterable[StoredMessage],
+    *,
+    sampling: SamplingTable,
+    rules: Rules,
+    tokenizer: Kind = "bpe",
+) -> Voice:
+    """A voice of counts alone, for the time before the first checkpoint: the latest messages, in under a second."""
+    latest = deque(corpus_messages, maxlen=YOUNG_MESSAGES)
+    lines = list(transcript(latest, rules))
+    texts = ["".join(part for part in line.parts if isinstance(part, str)) for line in lines]
+    made = train_tokenizer(tokenizer, texts, YOUNG_VOCAB_SIZE)
+    encoded = encode_lines(lines, made)
+    memory = LineMemory.fit(
+        [line.message_id for line in lines],
+        encoded.rows,
+        encoded.tokens,
+        encoded.starts,
+        vocab_size=made.vocab_size,
+        order=YOUNG_ORDER,
+        line_end=made.end_token,
+    )
+    info = VoiceInfo(
+        kind="ngram",
+        checkpoint=None,
+        step=0,
+        parameters=memory.ngram.parameters,
+        vocab_size=made.vocab_size,
+        tokenizer=made.kind,
+        trained_messages=len(lines),
+    )
+    model = Mixture(None, memory.ngram, Weights(()))
+    return Voice(model, made, info, parts={}, memory=memory, sampling=sampling, rules=rules)
