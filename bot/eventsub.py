@@ -48,7 +48,7 @@ class Timings:
     welcome_s: float = 10.0
     drain_quiet_s: float = 0.5  # an old socket is empty when it said nothing for so long …
     drain_s: float = 3.0  # … or after this long
-    repair_every_s: float = 60.0
+    repair_every_s: float = 30.0
     repair_after_revocation_s: float = 1.0
     backoff_first_s: float = 0.5
     backoff_longest_s: float = 60.0
@@ -219,7 +219,7 @@ class EventSub:
         self._set_connected(True, "listening")
 
     async def _keep_repaired(self, session_id: Callable[[], str], attached: "asyncio.Task[None]") -> None:
-        """See every minute, and soon after a revocation, that all subscriptions are still there."""
+        """See now and then, and soon after a revocation, that all subscriptions are still there."""
         await attached
         while True:
             soon = False

@@ -659,6 +659,15 @@ class FakeTwitch:
 
     # --- faults of the websocket
 
+    def later(self, seconds: float, work: Any) -> None:
+        """Do something to a client after a while, unless the fake is gone by then."""
+
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await work
+
+        self._spawn(wait()).add_done_callback(lambda _: work.close())
+
     def current(self) -> list[Session]:
         """The open sessions that somebody has subscribed on."""
         return [session for session in self.sessions.values() if session.open and session.user_id is not None]

@@ -100,7 +100,7 @@ class Heard:
 
 async def eventually(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - the fake has no event for everything
+        while not condition():
             await asyncio.sleep(0.005)
 
 
