@@ -71,7 +71,7 @@ def user_id(login: str) -> str:
 
 def find_emotes(text: str) -> tuple[Emote, ...]:
     """Where the room's emotes stand in a text, in characters."""
-    words = re.finditer(r"\S+", text)
+    words = re.finditer(r"[^\s\x01]+", text)
     return tuple(Emote(EMOTES[word.group()], word.start(), word.end()) for word in words if word.group() in EMOTES)
 
 

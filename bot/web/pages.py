@@ -54,6 +54,7 @@ class Pages:
         self.local = local
         self.feed = Feed(self.everything)
         self._assets = assets
+        self._allow = allow
         self._simulated = simulated
         self._lines: deque[dict[str, Any]] = deque(maxlen=LINES_KEPT)
         self._run = RunView(allow)
@@ -86,7 +87,7 @@ class Pages:
                 self._lines.clear()
                 self.feed.news("cleared", {})
             case ConnectionChanged():
-                self._fact("connection", {"connected": event.connected, "detail": event.detail})
+                self._fact("chat", {"connected": event.connected, "detail": event.detail})
             case StreamChanged():
                 self._fact("stream", {"online": event.online})
             case _:
@@ -158,7 +159,11 @@ class Pages:
             line["emotes"] = shown
         if message.reply_to:
             parent = self.line(message.reply_to)
-            line["reply"] = {"name": parent["name"], "text": parent["text"]} if parent and "name" in parent else {}
+            if parent and "name" in parent:
+                line["reply"] = {"name": parent["name"], "text": parent["text"]}
+                if event.own:
+                    # The overlay repeats what a viewer asked only as the gate lets it through.
+                    line["reply"]["shown"] = self._allow(parent["text"])
         return line
 
 

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, web
 
-from bot.room import Room, RoomError
+from bot.overlay import overlay_page
+from bot.room import Room
 from bot.web.access import Access, dress, guard
 from bot.web.feed import frame
 from bot.web.pages import Pages
-from corpus.errors import ChatError
+from corpus.errors import BackchatError, ChatError
 
 STATIC = Path(__file__).parent / "static"
 BEAT_S = 10.0
@@ -75,6 +76,7 @@ def make_site(
     app = web.Application(middlewares=[guard(access)], client_max_size=MOST_BODY_BYTES)
     app.on_response_prepare.append(dress(access))
     sockets: set[web.WebSocketResponse] = set()
+    template = (STATIC / "overlay.html").read_text(encoding="utf-8")
 
     async def live(request: web.Request) -> web.WebSocketResponse:
         if len(sockets) >= MOST_PAGES:
@@ -145,11 +147,15 @@ def make_site(
             raise ActionRefusedError("this page follows a Twitch channel; write in the channel itself")
         return room
 
+    async def overlay(request: web.Request) -> web.Response:
+        page = overlay_page(template, request.query)
+        return web.Response(text=page, content_type="text/html")
+
     async def everything(_: web.Request) -> web.Response:
         return web.json_response(pages.everything())
 
     app.router.add_get("/", page("room.html"))
-    app.router.add_get("/overlay", page("overlay.html"))
+    app.router.add_get("/overlay", overlay)
     app.router.add_get("/control", page("control.html"))
     app.router.add_get("/live", live)
     app.router.add_get("/api/everything", everything)
@@ -222,7 +228,7 @@ def answering(action: Callable[[Body], Awaitable[None]]) -> Handler:
             return web.json_response({"error": "send a JSON object"}, status=400)
         try:
             await action(body)
-        except (RoomError, ChatError) as error:
+        except BackchatError as error:
             return web.json_response({"error": str(error)}, status=409)
         return web.json_response({})
 

@@ -92,7 +92,7 @@ export class Chart {
       const [step, value] = line.points[line.points.length - 1];
       if (line.name !== "train") picture.append(svg("circle", { class: `dot ${line.name}`, cx: x(step), cy: y(value), r: line === main ? 4 : 3 }));
     }
-    this.cursor = svg("line", { class: "cursor", y1: box.top, y2: height - box.bottom, x1: -9, x2: -9 });
+    this.cursor = svg("line", { class: "cursor", y1: box.top, y2: height - box.bottom, visibility: "hidden" });
     picture.append(this.cursor);
     this.host.replaceChildren(picture);
   }
@@ -101,8 +101,7 @@ export class Chart {
     if (!this.scale || !this.drawn.length) return;
     const { x, box, width } = this.scale;
     if (!event) {
-      this.cursor.setAttribute("x1", -9);
-      this.cursor.setAttribute("x2", -9);
+      this.cursor.setAttribute("visibility", "hidden");
       return this.readout(null);
     }
     const at = event.clientX - this.host.getBoundingClientRect().left;
@@ -112,6 +111,7 @@ export class Chart {
     const step = nearest(main)[0];
     this.cursor.setAttribute("x1", x(step));
     this.cursor.setAttribute("x2", x(step));
+    this.cursor.setAttribute("visibility", "visible");
     this.readout({ step, values: this.drawn.map((line) => [line.name, nearest(line)[1]]) });
   }
 }

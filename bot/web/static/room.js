@@ -90,9 +90,9 @@ find("replying").querySelector("button").addEventListener("click", () => replyTo
 
 const nameBox = find("name");
 try {
-  nameBox.value = localStorage.getItem("backchat-name") ?? "you";
+  nameBox.value = localStorage.getItem("backchat-name") ?? "Streamer";
 } catch {
-  nameBox.value = "you";
+  nameBox.value = "Streamer";
 }
 nameBox.addEventListener("change", () => {
   try {
@@ -280,18 +280,24 @@ setInterval(drawStage, 1000);
 
 function drawFacts() {
   const speaking = state.speaking;
-  const rows = [];
-  if (!speaking) rows.push(["Voice", "none yet: it is still listening"]);
-  else {
-    const kinds = { gpt: "a GPT", ngram: "an n-gram (no network yet)", mixture: "a GPT and an n-gram, mixed" };
-    rows.push(["Voice", kinds[speaking.kind] ?? speaking.kind]);
-    if (speaking.checkpoint) rows.push(["Checkpoint", speaking.checkpoint]);
-    if (speaking.parameters) rows.push(["Parameters", number.format(speaking.parameters)]);
-    if (speaking.vocab_size) rows.push(["Vocabulary", `${number.format(speaking.vocab_size)} ${speaking.tokenizer} tokens`]);
-    if (speaking.trained_messages) rows.push(["Learned from", `${number.format(speaking.trained_messages)} messages`]);
-  }
-  if (state.training.device) rows.push(["Trains on", state.training.device]);
-  find("facts").replaceChildren(...rows.flatMap(([term, value]) => [element("dt", "", term), element("dd", "", value)]));
+  const run = state.training;
+  const kinds = { gpt: "GPT", ngram: "n-gram", mixture: "GPT and n-gram" };
+  const rows = [["Voice", speaking ? (kinds[speaking.kind] ?? speaking.kind) : "listening"]];
+  const parameters = speaking?.parameters || run.parameters;
+  if (parameters) rows.push(["Parameters", number.format(parameters)]);
+  const vocabulary = speaking?.vocab_size || run.vocab_size;
+  if (vocabulary) rows.push(["Vocabulary", `${number.format(vocabulary)} ${speaking?.tokenizer || ""} tokens`]);
+  if (speaking?.trained_messages) rows.push(["Learned from", `${number.format(speaking.trained_messages)} messages`]);
+  if (run.device) rows.push(["Trains on", run.device]);
+  if (speaking) rows.push(["Checkpoint", speaking.checkpoint ? `step ${number.format(speaking.step)}` : "none yet"]);
+  find("facts").replaceChildren(
+    ...rows.map(([term, value]) => {
+      const pair = element("div");
+      pair.append(element("dt", "", term), element("dd", "", value));
+      return pair;
+    }),
+  );
+  find("facts").title = speaking?.checkpoint ?? "";
 }
 
 function drawCommands() {
@@ -330,7 +336,7 @@ const on = {
   },
   everything(body) {
     Object.assign(state, { companion: body.companion, local: body.local, channel: body.channel });
-    find("say").hidden = !body.local;
+    find("say").hidden = find("commands-row").hidden = !body.local;
     log.replaceChildren();
     for (const line of body.lines) add(line);
     toEnd();
