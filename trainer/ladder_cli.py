@@ -20,6 +20,7 @@ DEFAULT_MINUTES = 10.0
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the `backchat` command."""
     app.command()(ladder)
+    app.command()(report)
 
 
 def ladder(
@@ -52,6 +53,7 @@ def ladder(
     from trainer.device import choose_device
     from trainer.ladder import LadderPlan, RungResult, Underway, climb, open_ladder
     from trainer.ladder_table import ladder_line, ladder_table
+    from trainer.run_report import write_report
     from trainer.rungs import choose_rungs
 
     if split is not None and (split == "ordered") == (documents == "lines"):
@@ -100,6 +102,17 @@ def ladder(
             show=show,
         )
         live.update(ladder_table(title, chosen, results, None), refresh=True)
+    console.print(f"The report: {write_report(folder)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="A run below checkpoints/, its path, or latest.")] = "latest",
+) -> None:
+    """Write report.html for a run: curves, pictures and samples on one page that needs no network."""
+    from trainer.run_report import find_run, write_report
+
+    settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
+    typer.echo(f"The report: {write_report(find_run(settings[PathsTable].checkpoints, run))}")
 
 
 def _read(

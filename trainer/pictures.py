@@ -49,6 +49,7 @@ def embedding(weight: Tensor, data: LadderData) -> dict[str, Any]:
         points = centred @ directions[:2].T
     return {
         "labels": [label(data.vocabulary.piece(token)) for token in tokens],
+        "kinds": [kind(data.vocabulary.piece(token)) for token in tokens],
         "x": [round(float(x), 4) for x in points[:, 0]],
         "y": [round(float(y), 4) for y in points[:, 1]],
         "variance_shown": round(shown, 4),
@@ -103,6 +104,22 @@ def range_test(found: RangeTest) -> dict[str, Any]:
         "lowest_at": found.lowest_at,
         "suggestion": found.suggestion,
     }
+
+
+def kind(piece: str) -> str:
+    """What sort of token a piece is, to colour a map by."""
+    if len(piece) > 1 and piece.startswith("<") and piece.endswith(">"):
+        return "speakers and ends"
+    text = piece.strip()
+    if not text or not any(character.isalnum() for character in text):
+        return "spaces and signs"
+    if text.isdigit():
+        return "digits"
+    if len(piece) > 1:
+        return "starts of words" if piece.startswith(" ") else "other pieces"
+    if text.isupper():
+        return "capitals"
+    return "vowels" if text in "aeiouy" else "consonants"
 
 
 def label(piece: str) -> str:
