@@ -189,7 +189,7 @@ def _climb_one(rung: Rung, task: Task, told: _Told, results: list[RungResult], *
         if isinstance(event, Update):
             loss, samples = evaluated(event.model, excerpt, event.progress.step)
             train = None if math.isnan(event.progress.nats_per_token) else event.progress.nats_per_token
-            curve.append(CurvePoint(event.progress.step, clock() - began, train, loss.nats_per_token))
+            curve.append(CurvePoint(event.progress.step, event.progress.seconds, train, loss.nats_per_token))
             done = event.progress.share_done
             told.show(results, Underway(rung, parameters, done, clock() - began, loss, train, " ⏎ ".join(samples)))
             continue
