@@ -14,6 +14,7 @@ from bot import run
 from corpus import cli as corpus_cli
 from corpus.errors import BackchatError
 from corpus.settings import CONFIG_VARIABLE
+from trainer import cli as trainer_cli
 from trainer import ladder_cli
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ def version() -> None:
 
 
 run.register(app)
+trainer_cli.register(app)
 corpus_cli.register(app)
 ladder_cli.register(app)
 

@@ -213,6 +213,14 @@ def prune(run: Path, keep: set[Path]) -> None:
             shutil.rmtree(dying, ignore_errors=True)
 
 
+def prune_runs(checkpoints: Path, keep_runs: int) -> None:
+    """Delete the checkpoints of all but the newest runs and of the serving one. Their metrics stay."""
+    serving = latest(checkpoints)
+    runs = sorted({folder.parent for folder in all_checkpoints(checkpoints)})
+    for run in runs[:-keep_runs]:
+        prune(run, {serving} if serving is not None else set())
+
+
 def sweep(checkpoints: Path) -> None:
     """Remove what a killed trainer left half-written. Only the one trainer of these checkpoints calls it."""
     for partial in checkpoints.glob("*/.step-*.partial"):

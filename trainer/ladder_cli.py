@@ -13,7 +13,7 @@ from trainer.settings import TRAINER_TABLES, ModelTable, TrainerTable
 if TYPE_CHECKING:
     from trainer.ladder_data import LadderData
 
-Level = Literal["char", "word", "bpe"]
+Level = Literal["char", "word", "bpe", "gpt2"]
 DEFAULT_MINUTES = 10.0
 
 

@@ -48,6 +48,16 @@ class StepTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The loss stopped being a number: the run went back to its last good state and goes on more slowly."""
+
+    event: ClassVar[str] = "rollback"
+    step: int
+    time_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """Validation at one step. `losses` by model: gpt, ngram, mixture, or a rung's name."""
 
@@ -90,7 +100,7 @@ class RunFinished:
     best: dict[str, Loss] = field(default_factory=dict)
 
 
-Event = RunStarted | StepTaken | Evaluated | CheckpointWritten | Promoted | RunFinished
+Event = RunStarted | StepTaken | RolledBack | Evaluated | CheckpointWritten | Promoted | RunFinished
 
 
 class MetricsLog:

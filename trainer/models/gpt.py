@@ -243,11 +243,13 @@ class GPT(nn.Module):
         """Cosines and sines of positions, (2, time, 1, head size / 2)."""
         known = self._rotations
         if known is None or known.shape[1] < first + time or known.dtype != x.dtype or known.device != x.device:
-            size = 2 * max(self.config.block_size, first + time)
-            half = self.config.head_size // 2
-            speeds = ROPE_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-            angles = torch.arange(size, device=x.device, dtype=torch.float32)[:, None] * speeds
-            known = self._rotations = torch.stack([angles.cos(), angles.sin()]).unsqueeze(2).to(x.dtype)
+            # Not an inference tensor, wherever this is called from: training uses it too.
+            with torch.inference_mode(False):
+                size = 2 * max(self.config.block_size, first + time)
+                half = self.config.head_size // 2
+                speeds = ROPE_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+                angles = torch.arange(size, device=x.device, dtype=torch.float32)[:, None] * speeds
+                known = self._rotations = torch.stack([angles.cos(), angles.sin()]).unsqueeze(2).to(x.dtype)
         return known[:, first : first + time]
 
     def _mask(self, time: int, x: Tensor) -> Tensor:
@@ -256,9 +258,10 @@ class GPT(nn.Module):
         if known is None:
             if len(self._masks) > 64:
                 self._masks.clear()
-            distance = torch.arange(time, device=x.device)[:, None] - torch.arange(time, device=x.device)
-            hidden = (distance < 0) | (distance >= self.config.block_size)
-            known = torch.zeros(time, time, device=x.device, dtype=x.dtype).masked_fill(hidden, float("-inf"))
+            with torch.inference_mode(False):
+                distance = torch.arange(time, device=x.device)[:, None] - torch.arange(time, device=x.device)
+                hidden = (distance < 0) | (distance >= self.config.block_size)
+                known = torch.zeros(time, time, device=x.device, dtype=x.dtype).masked_fill(hidden, float("-inf"))
             self._masks[(time, x.dtype, x.device)] = known
         return known
 
