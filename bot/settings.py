@@ -1,7 +1,6 @@
 """The bot's tables of config.toml."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -46,17 +45,7 @@ class SafetyTable(Table):
     """What may leave the companion."""
 
     table = "safety"
-    level: Literal["strict", "relaxed"] = "strict"
-    blocked: tuple[Annotated[str, Field(min_length=2)], ...] = ()
-    allowed: tuple[Annotated[str, Field(min_length=2)], ...] = ()
-    phrases: Path | None = None
-    bot_commands: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    lone_emotes: bool = False
-
-    @field_validator("phrases", mode="before")
-    @classmethod
-    def _none_is_written_as_nothing(cls, path: object) -> object:
-        return None if path == "" else path
+    blocked: tuple[str, ...] = ()
 
 
 class RoomTable(Table):

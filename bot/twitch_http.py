@@ -83,7 +83,12 @@ class TwitchOAuth(OAuth):
             ) from error
         if status >= 400:
             raise self._refusal(route, status, body, answered)
-        return None if status == 204 else body
+        if isinstance(body, str) and body.strip():
+            raise TwitchError(
+                f"{route.method} {route.path} was answered with something that is not Twitch's; "
+                "a hotel's sign-in page, perhaps? Open a browser"
+            )
+        return body or None  # twitchio takes an empty answer, as to a revocation, for an error
 
     def _refusal(self, route: Route, status: int, body: Any, headers: Mapping[str, str]) -> TwitchError:
         reason = str(body.get("message", "")) if isinstance(body, dict) else ""

@@ -126,6 +126,7 @@ class FakeTwitch:
         self.conduits: dict[str, dict[str, Any]] = {}
         self.said: list[Said] = []
         self.requests: list[tuple[str, str]] = []
+        self.queries: list[str] = []
         self.faults: list[Fault] = []
         self.welcomes_withheld = 0
         self.sockets_refused = 0
@@ -234,6 +235,7 @@ class FakeTwitch:
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests.append((request.method, request.path))
+        self.queries.append(request.query_string)
         fault = next((f for f in self.faults if f.method == request.method and request.path.endswith(f.path)), None)
         if fault is not None:
             self.faults.remove(fault)
