@@ -1,6 +1,7 @@
 """The bot's tables of config.toml."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -45,7 +46,17 @@ class SafetyTable(Table):
     """What may leave the companion."""
 
     table = "safety"
-    blocked: tuple[str, ...] = ()
+    level: Literal["strict", "relaxed"] = "strict"
+    blocked: tuple[Annotated[str, Field(min_length=2)], ...] = ()
+    allowed: tuple[Annotated[str, Field(min_length=2)], ...] = ()
+    phrases: Path | None = None
+    bot_commands: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    lone_emotes: bool = False
+
+    @field_validator("phrases", mode="before")
+    @classmethod
+    def _none_is_written_as_nothing(cls, path: object) -> object:
+        return None if path == "" else path
 
 
 class RoomTable(Table):

@@ -1,17 +1,29 @@
 """A voice speaks from the first message, says names and not slots, and learns and forgets while it runs."""
 
+import json
 import random
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from corpus.cleaning import Rules
+from corpus.errors import CheckpointError
 from corpus.message import ChatMessage
 from corpus.store import Corpus, StoredMessage
+from corpus.transcript import transcript
+from trainer.checkpoint import Checkpoint, Part, load, save
+from trainer.dataset import encode_lines
+from trainer.memory import LineMemory
+from trainer.metrics import Loss
+from trainer.models.gpt import GPT, GPTConfig
+from trainer.models.mixture import Weights
 from trainer.settings import SamplingTable
-from trainer.voice import Request, Voice, ngram_voice
+from trainer.tokenizer import train_tokenizer
+from trainer.voice import Request, Voice, load_voice, ngram_voice
 
 WORDS = (
     "the",
@@ -177,3 +189,89 @@ def test_a_voice_of_a_real_corpus_follows_its_deletions(tmp_path: Path) -> None:
             voice.unlearn(removal.message_id)
     request = Request(conversation=(), prompt="sesame", candidates=4, seed=4)
     assert not any("sesame sesame" in candidate.text for candidate in voice.generate(request))
+
+
+# What follows speaks from a checkpoint.
+
+
+def checkpoint_of(folder: Path, messages: Sequence[ChatMessage], *, with_gpt: bool, removals: int = 0) -> Path:
+    """What a run writes: counts of every message, an untrained GPT, and weights."""
+    lines = list(transcript(stored(messages), RULES))
+    tokenizer = train_tokenizer("bpe", [str(part) for line in lines for part in line.parts], 300)
+    encoded = encode_lines(lines, tokenizer)
+    memory = LineMemory.fit(
+        [line.message_id for line in lines],
+        encoded.rows,
+        encoded.tokens,
+        encoded.starts,
+        vocab_size=tokenizer.vocab_size,
+        order=4,
+        line_end=tokenizer.end_token,
+    )
+    parts = {"ngram": Part({}, memory.to_arrays())}
+    if with_gpt:
+        torch.manual_seed(0)
+        gpt = GPT(GPTConfig(tokenizer.vocab_size, tokenizer.end_token, block_size=32, n_layer=1, n_head=2, n_embd=16))
+        parts["gpt"] = Part(gpt.config_json(), gpt.arrays())
+        parts["mixture"] = Part(Weights((0.2,) * memory.ngram.familiarities).to_json(), {})
+    losses = {name: Loss(3.0, 2.0, 2.1) for name in parts}
+    made = Checkpoint(
+        "run", 5, 0, tokenizer.to_json(), parts, losses, len(lines), removals, np.array(encoded.rows, np.int64)
+    )
+    return save(folder, made)
+
+
+def test_a_checkpoint_speaks_with_both_memories(tmp_path: Path) -> None:
+    voice = load_voice(checkpoint_of(tmp_path, chatter(200), with_gpt=True), "cpu", SAMPLING)
+    assert (voice.info.kind, voice.info.checkpoint, voice.info.step) == ("mixture", "run/step-000005", 5)
+    assert set(voice.info.losses) == {"ngram", "gpt", "mixture"} and voice.info.trained_messages == 200
+    (likeliest,) = voice.next_tokens("the", 1)
+    assert set(likeliest.chances) == {"ngram", "gpt", "mixture"}
+    assert len(voice.generate(Request(conversation=chatter(10), candidates=3, seed=1))) == 3
+
+
+def test_a_checkpoint_of_counts_alone_speaks_too(tmp_path: Path) -> None:
+    voice = load_voice(checkpoint_of(tmp_path, chatter(200), with_gpt=False), "auto", SAMPLING)
+    assert voice.info.kind == "ngram"
+    assert voice.generate(Request(conversation=(), candidates=1, seed=1))
+
+
+def test_what_is_learned_live_never_touches_the_checkpoint_and_its_losses(tmp_path: Path) -> None:
+    folder = checkpoint_of(tmp_path, chatter(200), with_gpt=True)
+    held_back = np.array(LineMemory.from_arrays(load(folder).part("ngram")[1]).ngram.decoder([], 1).log_probabilities())
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    voice = load_voice(folder, "cpu", SAMPLING)
+    for number in range(1000, 1050):
+        voice.learn(message(number, f"zorbl {number}"))
+    again = LineMemory.from_arrays(load(folder).part("ngram")[1]).ngram.decoder([], 1).log_probabilities()
+    assert np.array_equal(again, held_back)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
+    assert voice.info.losses == load(folder).losses
+
+
+def test_a_voice_catches_up_with_what_was_said_and_removed_since_its_checkpoint(tmp_path: Path) -> None:
+    secret, later = message(900, "sesame sesame sesame"), message(901, "zorbl zorbl zorbl")
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        corpus.append([*chatter(100), secret])
+        folder = checkpoint_of(tmp_path, [*chatter(100), secret], with_gpt=True, removals=corpus.last_removal())
+        stale = load_voice(folder, "cpu", SAMPLING)
+        corpus.append([later])
+        corpus.delete_message(secret.id)
+        fresh = load_voice(folder, "cpu", SAMPLING, RULES, corpus)
+    request = Request(conversation=(), prompt="sesame", candidates=3, seed=4, sampling=SamplingTable(temperature=0))
+    assert stale.generate(request)[0].text.startswith("sesame sesame")
+    assert not fresh.generate(request)[0].text.startswith("sesame sesame")
+    joke = Request(conversation=(), prompt="zorbl", candidates=1, seed=4, sampling=SamplingTable(temperature=0))
+    assert fresh.generate(joke)[0].text.startswith("zorbl zorbl")
+    assert not stale.generate(joke)[0].text.startswith("zorbl zorbl")
+
+
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = checkpoint_of(tmp_path, chatter(50), with_gpt=True)
+    described = json.loads((folder / "checkpoint.json").read_text())
+    described["parts"]["mixture"]["trust"] = [0.5]
+    (folder / "checkpoint.json").write_text(json.dumps(described))
+    with pytest.raises(CheckpointError, match=r"run/step-000005 does not fit together .*; promote another"):
+        load_voice(folder, "cpu", SAMPLING)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_voice(tmp_path / "absent", "cpu", SAMPLING)

@@ -109,6 +109,11 @@ class LineMemory:
         self._gone[place] = True
         return True
 
+    def nbytes(self) -> int:
+        """Memory of the arrays, in bytes; what was learned since the fit comes on top."""
+        own = (self._keys, self._rows, self._by_row, self._by_key, self._sorted_keys, self._tokens, self._starts)
+        return self.ngram.nbytes() + sum(each.nbytes for each in own)
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as plain arrays: the counts, and the lines that they are made of."""
         kept = np.flatnonzero(~self._gone)

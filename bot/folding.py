@@ -1,0 +1,261 @@
+"""The fold: what a line says once case, lookalike letters, leet, spacing, masks and repeats no longer hide it. Pure.
+
+Knows no bad words. `bot/wordlist.py` folds its words the same way, so that both sides meet.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+# What a letter is drawn as. Only single characters: two that draw one (vv for w) are in the word list as spellings.
+_LOOKALIKES = {
+    target: letter
+    for letter, drawn in {
+        "a": "аαａ@4ΔλɐᗩᎪ∆", "b": "вьъβ8ßᏴᗷƄ", "c": "сϲς¢©ᏟᑕↃɔ<", "d": "ԁɗᎠᗪԀ",
+        "e": "еєэε€3ɛəǝᎬ∃ℯΣ", "f": "ғƒϝɟᖴ",
+        "g": "ɡցǥ69ɢᏀ", "h": "нһհɥᎻᕼ", "i": "іιɩı1!|¡ӏįᎥ", "j": "јϳᎫᒍ", "k": "кκʞᏦ", "l": "ⅼɭ£ʟᏞᒪ",
+        "m": "мϻɯᎷᗰ", "n": "пηոииɴᑎИ", "o": "оοօ0øσ°ᎾᝪΘθ", "p": "рρþᏢᑭ", "q": "ԛգ", "r": "гяɹᎡᖇ®", "s": "ѕʂ5$§ꜱᏚᔕ",
+        "t": "тτ7+†ʇᎢ", "u": "υսцʋμᑌ", "v": "ѵνᴠʌᏙᐯ", "w": "ԝωшщɯᎳʍ", "x": "хχ×᙭", "y": "уγүʏ¥ʎᎩ", "z": "ᴢʐᏃ",
+    }.items()
+    for target in drawn
+}  # fmt: skip
+_LETTER_NAME = re.compile(
+    r"(?:LATIN (?:SMALL |CAPITAL )?|SYMBOL |SQUARED |CIRCLED |COMBINING LATIN SMALL |BLACK-LETTER |DOUBLE-STRUCK )"
+    r"?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED |REVERSED |OPEN |INSULAR |BARRED |LONG )*([A-Z])(?: WITH |$)"
+)
+# Upside-down writing uses turned letters where it must, and ordinary ones that look like others where it can.
+_TURNED = frozenset("ɐɔǝɟɥᴉɯɹʇʌʍʎʞɓƃɾןʃ")
+_UPRIGHT = str.maketrans(
+    "ɐɔǝɟɥᴉɯɹʇʌʍʎʞɓƃɾןʃnubqdpmw", "acefhimrtvwykggjllunqbpdwm",
+)  # fmt: skip
+# Digits and signs that may stand for a letter inside a word, and that are themselves at its edge: "shit!" ends in a
+# sign, "sh!t" does not.
+_SIGNS = frozenset("!|+$@<*.,?:;\"'()[]{}~^=&%#-_/\\°©®×†§")
+_MASKS = frozenset("*#_-•.%&?")
+_VOWEL_LIKE = frozenset("aeiou")
+PIECES_JOINED = 6
+JOINED_LETTERS = 14
+
+# Ordinary short words: a bad word that is put together of nothing but these was not hidden there on purpose.
+_ORDINARY_WORDS = (
+    "a ah am an and any are as ass at back bad be been big bit bits but by can case cut dam day did do dog down eat "
+    "ed en er fan far few for fun gal game get go good got had hand has he head her here him his hit hit hole hot "
+    "how i ill im in ing is it its ive job just keep kid kit last let lets lol low mad man me mod more most much my "
+    "nah nap new no not now of off oh ok old on one or our out own pen per pit play ran rap re read real red rest "
+    "said same saw say see set she sing so some song spot st such tab take tar team tell ten than that the them "
+    "then there they this time to too top try two u up us use very was way we well went were what when who why will "
+    "win with won y yay yeah yes yet yo you your "
+)
+_ORDINARY = frozenset(_ORDINARY_WORDS.split())
+
+
+@lru_cache(maxsize=8192)
+def letter_of(character: str) -> str:
+    """The plain lower-case letter that a character is drawn as; itself where it is none, "" if invisible."""
+    if character in _LOOKALIKES:
+        return _LOOKALIKES[character]
+    if character.isascii():
+        return character.lower()
+    category = unicodedata.category(character)
+    if category in ("Mn", "Me", "Cf", "Cc", "Cs", "Co", "Cn"):
+        return ""
+    named = _LETTER_NAME.search(unicodedata.name(character, ""))
+    if named:
+        return named.group(1).lower()
+    lowered = character.casefold()
+    if lowered != character and len(lowered) == 1:
+        return letter_of(lowered)
+    return lowered
+
+
+def visible(text: str) -> str:
+    """Without the characters that nobody sees: controls, zero-width, tags, direction marks. Line ends become spaces."""
+    if text.isascii() and text.isprintable():
+        return text
+    kept = []
+    for character in text:
+        category = unicodedata.category(character)
+        if character in "\t\n\r\v\f\x85\u2028\u2029" or category == "Zs":
+            kept.append(" ")
+        elif character in "\ufe0e\ufe0f\u200d" and kept and not kept[-1].isascii():
+            kept.append(character)  # emoji are put together with these
+        elif category not in ("Cc", "Cf", "Cs", "Co", "Cn") and character not in _BLANK:
+            kept.append(character)
+    return "".join(kept)
+
+
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0\ufe0e\ufe0f")
+
+
+def decomposed(text: str) -> str:
+    """Compatibility forms, accents and everything invisible gone; ﬁ is fi, 𝓯 is f, é is e."""
+    if text.isascii():
+        return text
+    return "".join(
+        character
+        for character in unicodedata.normalize("NFKD", text)
+        if unicodedata.category(character) not in ("Mn", "Me", "Cf") and character not in _BLANK
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word as it may be meant. `letters` has repeats kept; `key` is it with every run of a letter made one.
+
+    `whole`: the letters were together in the line, or nearly so; else they were gathered from several words, and only
+    a bad word that takes up all of them counts.
+    """
+
+    letters: str
+    key: str
+    whole: bool = True
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A line folded: its words one by one as `words` (for phrases), and every reading of them as `tokens`."""
+
+    words: tuple[str, ...]
+    tokens: tuple[Token, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The words in order, single spaces between and around, so that ` kill you ` can be looked for."""
+        return f" {' '.join(self.words)} "
+
+
+def collapsed(letters: str) -> str:
+    """Every run of one letter as one: goooood → god. Run lengths are compared afterwards, see `covers`."""
+    return "".join(letter for letter, _ in groupby(letters))
+
+
+def runs(letters: str) -> tuple[int, ...]:
+    """How long each run is, in the order of `collapsed`."""
+    return tuple(len(list(run)) for _, run in groupby(letters))
+
+
+def covers(said: str, word: str) -> bool:
+    """Whether letters with one and the same `collapsed` form may be a drawn-out `word`: cooon is coon, con is not."""
+    return all(have >= need for have, need in zip(runs(said), runs(word), strict=True))
+
+
+def token(letters: str, *, whole: bool = True, masked: bool = False) -> Token:
+    return Token(letters, collapsed(letters), whole, masked)
+
+
+def fold(line: str) -> Folded:
+    """Fold one line. Linear in its length; at most a bounded number of readings a word."""
+    chunks = decomposed(line).split()
+    words: list[str] = []
+    tokens: dict[Token, None] = {}
+    pieces: list[str] = []  # the letters of each chunk, for words that were taken apart
+    for chunk in chunks:
+        readings = _readings(chunk)
+        pieces.append(next(iter(readings), ""))
+        for reading, whole in readings.items():
+            tokens[token(reading, whole=whole)] = None
+        if any(character in _TURNED for character in chunk):
+            for reading in _readings(chunk.translate(_UPRIGHT)):
+                tokens[token(reading[::-1])] = None
+        if len(chunk) > 2 and any(character in _MASKS for character in chunk[1:-1]):
+            masked = "".join("*" if character in _MASKS else letter_of(character) for character in chunk)
+            masked = masked.strip("*") if masked[-1] == "*" and chunk[-1] in ".?" else masked
+            tokens[Token(masked, masked, True, True)] = None
+        words += _words(chunk)
+    for joined in _joined(pieces):
+        tokens[token(joined, whole=False)] = None
+    return Folded(tuple(words), tuple(tokens))
+
+
+def _readings(chunk: str) -> dict[str, bool]:
+    """The letter strings that one space-separated piece may stand for, the plainest first, and whether each is whole.
+
+    Whole is what had no sign between its letters, or one between any two: `f.u.c.k` is a word, `yes.hit` are two.
+    """
+    lowered = chunk.lower()
+    if lowered.isascii() and lowered.isalpha():
+        return {lowered: True}
+    start, end = 0, len(chunk)
+    while start < end and chunk[start] in _SIGNS:
+        start += 1
+    while end > start and chunk[end - 1] in _SIGNS:
+        end -= 1
+    found: dict[str, bool] = {}
+    lengths = [len(piece) for piece in _SEPARATORS.split(chunk[start:end]) if piece]
+    whole = len(lengths) < 2 or max(lengths) == 1
+    for part in (chunk[start:end], chunk):  # "shit!" and "sh!t": a sign at the edge may be one or a letter
+        if not any(letter_of(character).isalpha() for character in part):
+            continue
+        if not any(character.isalpha() for character in part) and not _drawn(part):
+            continue  # nothing but digits and signs: a number, a smiley
+        letters = "".join(plain for plain in map(letter_of, part) if plain.isalpha())
+        found.setdefault(letters, whole)
+        if "1" in part or "|" in part or "!" in part:  # may be i or l
+            found.setdefault(
+                "".join("l" if c in "1|!" else letter_of(c) for c in part if letter_of(c).isalpha()), whole
+            )
+    for piece in _SEPARATORS.split(chunk):  # what stands between signs, each for itself
+        if piece and piece != chunk:
+            letters = "".join(plain for plain in map(letter_of, piece) if plain.isalpha())
+            if letters and any(character.isalpha() for character in piece):
+                found[letters] = True
+    return found
+
+
+_SEPARATORS = re.compile(r"[^\w@$!|+]+|_+")
+
+
+def _drawn(part: str) -> bool:
+    """Whether signs alone are meant as letters, as boxed or flag letters are."""
+    return any(not character.isascii() and letter_of(character).isalpha() for character in part)
+
+
+def _words(chunk: str) -> list[str]:
+    """The words of a chunk for phrase matching: apostrophes and sentence marks gone, leet inside a word undone."""
+    spoken = []
+    for piece in re.split(r"[^\w'’@$!|]+|_+", chunk):
+        stripped = piece.strip("'’!|").replace("'", "").replace("’", "")
+        if not stripped:
+            continue
+        if stripped.isdigit():
+            spoken.append(stripped)
+            continue
+        spoken.append("".join(map(letter_of, stripped)) if not stripped.isalpha() or not stripped.isascii()
+                      else stripped.lower())  # fmt: skip
+    return [collapsed_long(word) for word in spoken]
+
+
+_LONG_RUN = re.compile(r"(.)\1{2,}")
+
+
+def collapsed_long(word: str) -> str:
+    """killlll → kill: a run of three or more becomes two, or one where the word is known no other way."""
+    return _LONG_RUN.sub(r"\1\1", word)
+
+
+def _joined(pieces: list[str]) -> list[str]:
+    """Words taken apart: runs of single letters put together, and short neighbours that are not all ordinary words."""
+    joined: dict[str, None] = {}
+    run: list[str] = []
+    for piece in [*pieces, ""]:
+        if len(piece) == 1:
+            run.append(piece)
+            continue
+        if len(run) > 2:
+            joined["".join(run)] = None
+        run = []
+    for start, first in enumerate(pieces):
+        if not first or len(first) > JOINED_LETTERS:
+            continue
+        letters, odd = first, first not in _ORDINARY
+        for piece in pieces[start + 1 : start + PIECES_JOINED]:
+            if not piece or len(letters) + len(piece) > JOINED_LETTERS:
+                break
+            letters += piece
+            odd = odd or piece not in _ORDINARY
+            if odd and len(letters) > 3:
+                joined[letters] = None
+    return list(joined)
