@@ -21,7 +21,7 @@ from corpus.link import CHANNELS_A_LINK, Endpoint, Link
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
 from corpus.settings import CorpusTable
 from corpus.status import write_status
-from corpus.store import Corpus
+from corpus.store import CLEARED_MS, Corpus
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ STATUS_MS = 1_000
 HOUSEKEEPING_MS = 10 * 60 * 1000
 SLOW_COMMIT_MS = 1_000
 RETRY_S = 1.0
-CLEARED_MS = 60 * 60 * 1000  # `/clear` empties the screen: an hour of messages, not the years before
 
 
 @dataclass

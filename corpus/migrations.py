@@ -39,7 +39,10 @@ def version_known() -> int:
 def _0001_messages(db: "Database") -> None:
     """Channels, chatters, messages, removals and who is never stored."""
     db.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
-    db.execute("INSERT INTO meta VALUES ('salt', randomblob(32)), ('consent', 0), ('indexed', 0), ('retrain_ms', 0)")
+    db.execute(
+        "INSERT INTO meta VALUES ('salt', randomblob(32)), ('consent', 0), ('indexed', 0), ('retrain_ms', 0),"
+        " ('last_row', 0)"
+    )
     db.execute("""
         CREATE TABLE channel (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,10 +60,10 @@ def _0001_messages(db: "Database") -> None:
             display_name TEXT NOT NULL DEFAULT ''
         )""")
     # side: 0 train, 1 validation; + 2 while its author has opted out. text_key: hash of the normalised text.
-    # AUTOINCREMENT: a row number is never used twice, so a checkpoint's "seen up to row N" stays true.
+    # Rows are numbered by meta.last_row: none is used twice, so a checkpoint's "seen up to row N" stays true.
     db.execute("""
         CREATE TABLE message (
-            row INTEGER PRIMARY KEY AUTOINCREMENT,
+            row INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
             channel INTEGER NOT NULL,
             chatter INTEGER NOT NULL,
@@ -97,9 +100,9 @@ def _0001_messages(db: "Database") -> None:
     db.execute("""
         CREATE TABLE deleted_content (
             channel INTEGER NOT NULL,
-            what BLOB NOT NULL,            -- salted hash of login and text
             sent_ms INTEGER NOT NULL,
-            PRIMARY KEY (channel, what, sent_ms)
+            what BLOB NOT NULL,            -- salted hash of author and text
+            PRIMARY KEY (channel, sent_ms, what)
         ) WITHOUT ROWID""")
     db.execute("""
         CREATE TABLE gap (

@@ -8,23 +8,33 @@ last moments, never the file.
 import sqlite3
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from corpus import migrations
 from corpus.consent import identity_hash
 from corpus.errors import CorpusError
-from corpus.message import ChatMessage, Emote
+from corpus.message import ChatMessage
+from corpus.records import (
+    Appended,
+    ChannelSummary,
+    Gap,
+    Packed,
+    Reason,
+    Removal,
+    StoredMessage,
+    emotes_from_text,
+    pack,
+)
 from corpus.split import Side, side_of
 from corpus.textkey import text_key
 
-Reason = Literal["deleted", "cleared", "forgotten", "opted_out", "bot", "expired"]
+__all__ = ["Appended", "ChannelSummary", "Corpus", "Gap", "Removal", "StoredMessage"]
 
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32 * 1024
@@ -32,66 +42,17 @@ CHUNK = 5_000
 PAGE = 5_000
 CHATTERS_KEPT = 200_000  # logins kept in memory; beyond it the cache starts anew
 SAME_MS = 2_000  # two tools stamp one message up to this far apart
+WINDOW_MS = 10_000
+CHECKPOINT_WAIT_MS = 1_000
+SEARCH_CHUNK = 20_000
 REMOVAL_ID_MS = 24 * 3600 * 1000
 DAY_MS = 24 * 3600 * 1000
+CLEARED_MS = 60 * 60 * 1000  # `/clear` empties the screen: an hour of messages, not the years before
 MADE_ID = "~"  # how ids begin that an importer made from the content
 
 _SIDES: tuple[Side, Side] = ("train", "validation")
 _WITHHELD = 2  # added to the side of a message while its author has opted out
 _EVERYWHERE = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of the messages handed in. Refused: opted out, forgotten, deleted before, or a bot."""
-
-    kept: int = 0
-    duplicates: int = 0
-    refused: int = 0
-
-    def __add__(self, other: "Appended") -> "Appended":
-        return Appended(self.kept + other.kept, self.duplicates + other.duplicates, self.refused + other.refused)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message with its row, which only ever grows, and its side, which never changes."""
-
-    row: int
-    message: ChatMessage
-    side: Side
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """One message taken away. Models follow this feed to unlearn. `message_id` is blank once a day old."""
-
-    number: int
-    row: int
-    message_id: str
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A stretch in which nobody listened to a channel."""
-
-    channel: str
-    began_ms: int
-    ended_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelSummary:
-    """One channel in figures."""
-
-    channel: str
-    messages: int
-    chatters: int
-    train: int
-    validation: int
-    first_ms: int | None
-    last_ms: int | None
 
 
 @dataclass(slots=True)
@@ -100,6 +61,7 @@ class _Channel:
     name: str
     began_ms: int | None
     timeless: int
+    timeless_stored: int
     empty: bool
     chatters: dict[str, "_Chatter"]
 
@@ -116,6 +78,10 @@ class _Chatter:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+# row, id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to
+_Row = tuple[int, str, int, int, int | None, int, int, str, str | None, str | None, str | None]
 
 
 class Corpus:
@@ -137,10 +103,13 @@ class Corpus:
         self._bots = self._settings_bots
         self._channels: dict[str, _Channel] = {}
         self._chatters_cached = 0
+        self._last_row = 0
         self._scrub_due = False
+        self._search_scrub_due = False
         self._data_version = -1
         self._consent_version = -1
         self._salt: bytes = self._meta("salt")
+        connection.create_function("content_hash", 2, self._content_hash, deterministic=True)
 
     @classmethod
     def open(
@@ -205,61 +174,116 @@ class Corpus:
         `live`: they come from a chat service right now. A channel whose first rows arrive live is young for a while
         (see `split`). Raises `CorpusError` with nothing stored.
         """
+        return self.append_packed(map(pack, messages), live=live)
+
+    def append_packed(
+        self, messages: Iterable[Packed], *, live: bool = False, other_tools_until: int | None = None
+    ) -> Appended:
+        """As `append`, for messages that are packed already.
+
+        Rows up to number `other_tools_until` may be the same messages as another tool logged them: by author, text
+        and about the same time they are known again, where at least one of the two has no id of the chat service.
+        """
         kept = total = refused = 0
         pending = iter(messages)
         with self._writing():
             while chunk := list(islice(pending, CHUNK)):
-                rows = self._rows(chunk, live)
                 total += len(chunk)
+                rows = self._rows(chunk, live)
                 refused += len(chunk) - len(rows)
-                kept += self._insert(rows)
+                if other_tools_until is not None:
+                    known, gone = self._known(rows, other_tools_until)
+                    refused += len(gone)
+                    rows = [row for row in rows if row[1] not in known and row[1] not in gone]
+                inserted, deleted = self._insert(rows)
+                kept += inserted - deleted
+                refused += deleted
             for channel in self._channels.values():
-                if channel.timeless:
+                if channel.timeless != channel.timeless_stored:
+                    channel.timeless_stored = channel.timeless
                     self._db.execute("UPDATE channel SET timeless = ? WHERE id = ?", (channel.timeless, channel.id))
         return Appended(kept=kept, duplicates=total - kept - refused, refused=refused)
 
-    def _rows(self, messages: Sequence[ChatMessage], live: bool) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = []
+    def _rows(self, messages: Sequence[Packed], live: bool) -> list[_Row]:
+        """The rows to insert, each with its new number: without whom nothing is stored of."""
+        rows: list[_Row] = []
         channels, bots = self._channels, self._bots
-        for message in messages:
-            login, sent_ms = message.login, message.sent_ms
+        number = self._last_row
+        channel: _Channel | None = None
+        for message_id, name, login, text, sent_ms, key, user_id, display_name, badges, emotes, reply_to in messages:
             if login in bots:
                 continue
-            channel = channels.get(message.channel) or self._channel(message.channel)
-            chatter = channel.chatters.get(login) or self._chatter(channel, message)
+            if channel is None or channel.name != name:
+                channel = channels.get(name) or self._channel(name)
+            chatter = channel.chatters.get(login) or self._chatter(channel, login, user_id, display_name)
             if chatter.refused or (chatter.until_ms and (sent_ms is None or sent_ms <= chatter.until_ms)):
                 continue
-            if message.display_name and message.display_name != chatter.display_name:
-                self._rename(chatter, message)
+            if display_name and display_name != chatter.display_name:
+                self._rename(chatter, display_name)
             if channel.empty:
                 self._begin(channel, sent_ms if live else None)
-            side = side_of(channel.name, sent_ms, position=channel.timeless, began_ms=channel.began_ms)
+            side = side_of(name, sent_ms, position=channel.timeless, began_ms=channel.began_ms)
             if sent_ms is None:
                 channel.timeless += 1
+            number += 1
             rows.append(
                 (
-                    message.id,
+                    number,
+                    message_id,
                     channel.id,
                     chatter.id,
                     sent_ms,
-                    0 if side == "train" else 1,
-                    text_key(message.text),
-                    message.text,
-                    ",".join(message.badges) or None,
-                    _emotes_to_text(message.emotes) if message.emotes else None,
-                    message.reply_to,
+                    side != "train",
+                    key,
+                    text,
+                    badges,
+                    emotes,
+                    reply_to,
                 )
             )
+        self._last_row = number
         return rows
 
-    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        # A message that was deleted does not come back, whoever brings it.
-        return self._db.executemany(
+    def _insert(self, rows: Sequence[_Row]) -> tuple[int, int]:
+        """How many were new, and how many of those had been deleted before: they do not come back."""
+        if not rows:
+            return 0, 0
+        inserted = self._db.executemany(
             "INSERT OR IGNORE INTO message"
-            " (id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to)"
-            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM deleted_id WHERE id = ?1)",
+            " (row, id, channel, chatter, sent_ms, side, text_key, text, badges, emotes, reply_to)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         ).rowcount
+        deleted = self._db.execute(
+            "DELETE FROM message WHERE row >= ? AND EXISTS (SELECT 1 FROM deleted_id WHERE deleted_id.id = message.id)",
+            (rows[0][0],),
+        ).rowcount
+        self._db.execute("UPDATE meta SET value = ? WHERE name = 'last_row'", (self._last_row,))
+        return inserted, deleted
+
+    def _known(self, rows: Sequence[_Row], until_row: int) -> tuple[set[str], set[str]]:
+        """The ids of rows that other tools brought before, and of rows that were deleted then."""
+        known: set[str] = set()
+        gone: set[str] = set()
+        for channel, low, high, those in _windows(rows):
+            span = (channel, low - SAME_MS, high + SAME_MS)
+            there = self._db.execute(
+                "SELECT chatter, text_key, sent_ms, id FROM message"
+                " WHERE channel = ? AND sent_ms BETWEEN ? AND ? AND row <= ?",
+                (*span, until_row),
+            ).fetchall()
+            if there:
+                known |= _same_messages(those, there)
+            removed = self._db.execute(
+                "SELECT sent_ms, what FROM deleted_content WHERE channel = ? AND sent_ms BETWEEN ? AND ?", span
+            ).fetchall()
+            for at_ms, what in removed:
+                gone.update(
+                    row[1]
+                    for row in those
+                    if abs((row[4] or 0) - at_ms) <= SAME_MS and self._content_hash(row[3], row[6]) == what
+                )
+        return known, gone - known
 
     def _channel(self, name: str) -> _Channel:
         self._db.execute("INSERT OR IGNORE INTO channel (name) VALUES (?)", (name,))
@@ -267,7 +291,7 @@ class Corpus:
             "SELECT id, began_ms, timeless FROM channel WHERE name = ?", (name,)
         ).fetchone()
         empty = self._db.execute("SELECT 1 FROM message WHERE channel = ? LIMIT 1", (number,)).fetchone() is None
-        channel = _Channel(number, name, began_ms, timeless, empty, {})
+        channel = _Channel(number, name, began_ms, timeless, timeless, empty, {})
         self._channels[name] = channel
         return channel
 
@@ -277,31 +301,29 @@ class Corpus:
             channel.began_ms = began_ms
             self._db.execute("UPDATE channel SET began_ms = ? WHERE id = ?", (began_ms, channel.id))
 
-    def _chatter(self, channel: _Channel, message: ChatMessage) -> _Chatter:
+    def _chatter(self, channel: _Channel, login: str, user_id: str | None, display_name: str) -> _Chatter:
         if self._chatters_cached >= CHATTERS_KEPT:
             for known in self._channels.values():
                 known.chatters.clear()
             self._chatters_cached = 0
-        opted_out, until_ms = self._standing(message.login, channel.id, message.user_id)
+        opted_out, until_ms = self._standing(login, channel.id, user_id)
         if opted_out:
             found = (0, "")
         else:
             self._db.execute(
-                "INSERT INTO chatter (login, user_id, display_name) VALUES (?1, ?2, ?3) ON CONFLICT (login) DO UPDATE"
-                " SET user_id = coalesce(?2, user_id)",
-                (message.login, message.user_id, message.display_name),
+                "INSERT INTO chatter (login, user_id, display_name) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (login) DO UPDATE SET user_id = coalesce(?2, user_id)",
+                (login, user_id, display_name),
             )
-            found = self._db.execute(
-                "SELECT id, display_name FROM chatter WHERE login = ?", (message.login,)
-            ).fetchone()
+            found = self._db.execute("SELECT id, display_name FROM chatter WHERE login = ?", (login,)).fetchone()
         chatter = _Chatter(found[0], found[1], opted_out, until_ms)
-        channel.chatters[message.login] = chatter
+        channel.chatters[login] = chatter
         self._chatters_cached += 1
         return chatter
 
-    def _rename(self, chatter: _Chatter, message: ChatMessage) -> None:
-        chatter.display_name = message.display_name
-        self._db.execute("UPDATE chatter SET display_name = ? WHERE id = ?", (message.display_name, chatter.id))
+    def _rename(self, chatter: _Chatter, display_name: str) -> None:
+        chatter.display_name = display_name
+        self._db.execute("UPDATE chatter SET display_name = ? WHERE id = ?", (display_name, chatter.id))
 
     def _standing(self, login: str, channel_id: int, user_id: str | None = None) -> tuple[bool, int]:
         """Whether somebody has opted out, and up to when nothing of theirs is stored."""
@@ -320,8 +342,6 @@ class Corpus:
         """Several writes as one: all of them are committed at the end, or none."""
         with self._writing():
             yield
-        if self._scrub_due:
-            self.scrub()
 
     def heard(self, channels: Mapping[str, int]) -> None:
         """Up to these times everything said in these channels has been stored: what a gap is measured from."""
@@ -375,7 +395,9 @@ class Corpus:
                 "UPDATE removal SET message_id = NULL WHERE message_id IS NOT NULL AND at_ms < ?",
                 (self._now_ms() - REMOVAL_ID_MS,),
             )
-        return self.expire(keep_days)
+        expired = self.expire(keep_days)
+        self.scrub()
+        return expired
 
     # ---- taking away -------------------------------------------------------------------------------------------
 
@@ -383,7 +405,18 @@ class Corpus:
         """A moderator deleted one message: it goes, and no later import brings it back."""
         with self._writing():
             self._db.execute("INSERT OR IGNORE INTO deleted_id (id) VALUES (?)", (message_id,))
-            return self._remove("id = ?", (message_id,), "deleted")
+            return self._remove("id = ?", (message_id,), "deleted", for_good=True)
+
+    def delete_text(self, channel: str, login: str, text: str, at_ms: int | None) -> int:
+        """As `delete_message`, where a log tells the author and the text only: their last such message goes."""
+        with self._writing():
+            number = self._channel_id(channel)
+            found = self._db.execute(
+                "SELECT id FROM message WHERE channel = ? AND chatter = (SELECT id FROM chatter WHERE login = ?)"
+                " AND text_key = ? AND coalesce(sent_ms, 0) <= ? ORDER BY sent_ms DESC, row DESC LIMIT 1",
+                (number, login, text_key(text), 1 << 62 if at_ms is None else at_ms),
+            ).fetchone()
+            return self.delete_message(found[0]) if found else 0
 
     def delete_chatter(self, channel: str, login: str, *, until_ms: int | None = None) -> int:
         """A chatter was timed out or banned: everything they wrote there up to then goes and stays away."""
@@ -404,6 +437,7 @@ class Corpus:
                 "channel = ? AND coalesce(sent_ms, 0) BETWEEN ? AND ?",
                 (self._channel_id(channel), since_ms or 0, self._now_ms() + DAY_MS if until_ms is None else until_ms),
                 "cleared",
+                for_good=True,
             )
 
     def opt_out(self, login: str, channel: str | None = None) -> None:
@@ -466,7 +500,6 @@ class Corpus:
             )
             if removed:
                 self._db.execute("UPDATE meta SET value = ? WHERE name = 'retrain_ms'", (now_ms,))
-                self._scrub_due = True
         if not self._db.in_transaction:
             self.scrub()
         return removed
@@ -480,15 +513,25 @@ class Corpus:
             where, values = self._whose(login, _EVERYWHERE)
             return self._remove(where, values, "bot")
 
-    def scrub(self) -> None:
-        """Let removed text leave the search index, the free pages and the write-ahead log."""
+    def scrub(self) -> bool:
+        """Let removed text leave the search index, the free pages and the write-ahead log.
+
+        SQLite overwrites what is deleted in the file itself (`secure_delete`); what is left are the search index's
+        older segments, rewritten here, and the log, emptied here. False when a reader kept the log open: then the
+        next housekeeping tries again.
+        """
         if not self._scrub_due:
-            return
-        self._scrub_due = False
+            return True
         with self._writing():
-            self._db.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
+            if self._search_scrub_due:
+                self._db.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
         with self._lock, _mapped(self.database):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._search_scrub_due = False
+            self._db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+            (busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            self._scrub_due = bool(busy)
+        return not busy
 
     def expire(self, keep_days: int) -> int:
         """Retention: messages older than this go. Models need not unlearn them, so the feed stays quiet."""
@@ -515,15 +558,29 @@ class Corpus:
         )
         self._bump_consent()
 
-    def _remove(self, where: str, values: Sequence[Any], reason: Reason | None) -> int:
+    def _remove(self, where: str, values: Sequence[Any], reason: Reason | None, *, for_good: bool = False) -> int:
+        """Delete messages from the table, the search index and, `for_good`, from every log yet to be imported."""
+        if for_good:
+            self._db.execute(
+                "INSERT OR IGNORE INTO deleted_content (channel, sent_ms, what)"
+                f" SELECT channel, sent_ms, content_hash(chatter, text_key) FROM message WHERE {where}"
+                " AND sent_ms IS NOT NULL",
+                tuple(values),
+            )
         if reason is not None:
             self._note_removals(where, values, reason)
-        self._db.execute(
+        searchable = self._db.execute(
             "INSERT INTO message_search (message_search, rowid, text) SELECT 'delete', row, text FROM message"
             f" WHERE {where} AND row <= (SELECT value FROM meta WHERE name = 'indexed')",
             tuple(values),
-        )
-        return self._db.execute(f"DELETE FROM message WHERE {where}", tuple(values)).rowcount
+        ).rowcount
+        removed = self._db.execute(f"DELETE FROM message WHERE {where}", tuple(values)).rowcount
+        self._search_scrub_due |= searchable > 0
+        self._scrub_due |= removed > 0
+        return removed
+
+    def _content_hash(self, chatter: int, key: int) -> bytes:
+        return identity_hash(self._salt, "content", str(chatter), str(key))
 
     def _note_removals(self, where: str, values: Sequence[Any], reason: Reason) -> None:
         self._db.execute(
@@ -543,14 +600,8 @@ class Corpus:
         for number, name in self._channel_names(channel):
             place: tuple[int, int] = (-1 << 62, 0)
             while page := self._page(number, after_row, side, place):
-                for row, message_id, login, display_name, user_id, sent_ms, found, text, *rest in page:
-                    message = ChatMessage(
-                        message_id, name, login, text, sent_ms, user_id, display_name,
-                        tuple(rest[0].split(",")) if rest[0] else (),
-                        _emotes_from_text(rest[1]) if rest[1] else (),
-                        rest[2],
-                    )  # fmt: skip
-                    yield StoredMessage(row, message, _SIDES[found])
+                for row, side_found, *columns in page:
+                    yield StoredMessage(row, _message(name, *columns), _SIDES[side_found])
                 last = page[-1]
                 place = (-1 << 62 if last[5] is None else last[5], last[0])
 
@@ -562,7 +613,7 @@ class Corpus:
         values = place if timed else place[1:]
         with self._lock:
             found = self._db.execute(
-                "SELECT row, message.id, login, display_name, user_id, sent_ms, side, text, badges, emotes, reply_to"
+                "SELECT row, side, message.id, login, text, sent_ms, user_id, display_name, badges, emotes, reply_to"
                 " FROM message JOIN chatter ON chatter.id = message.chatter"
                 f" WHERE channel = ? AND {condition} AND row > ? AND side IN (?, ?)"
                 f" ORDER BY sent_ms, row LIMIT {PAGE}",
@@ -576,19 +627,56 @@ class Corpus:
         """The last messages of a channel, oldest first."""
         with self._lock:
             found = self._db.execute(
-                "SELECT message.id, login, display_name, user_id, sent_ms, text, badges, emotes, reply_to FROM message"
+                "SELECT message.id, login, text, sent_ms, user_id, display_name, badges, emotes, reply_to FROM message"
                 " JOIN chatter ON chatter.id = message.chatter"
                 f" WHERE channel = (SELECT id FROM channel WHERE name = ?) AND side < {_WITHHELD}"
                 " ORDER BY sent_ms DESC, row DESC LIMIT ?",
                 (channel, count),
             ).fetchall()
-        return [
-            ChatMessage(
-                message_id, channel, login, text, sent_ms, user_id, display_name,
-                tuple(badges.split(",")) if badges else (), _emotes_from_text(emotes) if emotes else (), reply_to,
+        return [_message(channel, *columns) for columns in reversed(found)]
+
+    def search(self, words: str, *, channel: str | None = None, limit: int = 20) -> tuple[int, list[StoredMessage]]:
+        """How many messages contain all the words, and the newest of them. `word*` finds what begins so.
+
+        The index of words catches up first: nobody pays for it while chat is collected or imported.
+        """
+        quoted = [
+            '"' + word.rstrip("*").replace('"', '""') + '"' + ("*" if word.endswith("*") else "")
+            for word in words.split()
+            if word.strip("*")
+        ]
+        if not quoted:
+            return 0, []
+        while self._index_some():
+            continue
+        condition = "message_search MATCH ?1 AND side < ?2 AND (?3 IS NULL OR channel.name = ?3)"
+        tables = (
+            " FROM message_search JOIN message ON message.row = message_search.rowid"
+            " JOIN channel ON channel.id = message.channel JOIN chatter ON chatter.id = message.chatter"
+        )
+        values = (" ".join(quoted), _WITHHELD, channel)
+        with self._lock, _mapped(self.database):
+            (found,) = self._db.execute(f"SELECT count(*) {tables} WHERE {condition}", values).fetchone()
+            rows = self._db.execute(
+                "SELECT row, side, channel.name, message.id, login, message.text, sent_ms, user_id, display_name,"
+                f" badges, emotes, reply_to {tables} WHERE {condition} ORDER BY sent_ms DESC, row DESC LIMIT ?4",
+                (*values, limit),
+            ).fetchall()
+        return found, [StoredMessage(row, _message(*columns), _SIDES[side]) for row, side, *columns in rows]
+
+    def _index_some(self) -> bool:
+        """Bring the next rows into the search index; False when none were left. Short, so that others may write."""
+        with self._writing():
+            indexed = self._meta("indexed")
+            if indexed >= self._last_row:
+                return False
+            upto = min(indexed + SEARCH_CHUNK, self._last_row)
+            self._db.execute(
+                "INSERT INTO message_search (rowid, text) SELECT row, text FROM message WHERE row > ? AND row <= ?",
+                (indexed, upto),
             )
-            for message_id, login, display_name, user_id, sent_ms, text, badges, emotes, reply_to in reversed(found)
-        ]  # fmt: skip
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'indexed'", (upto,))
+        return True
 
     def unseen(self, channel: str | None = None) -> set[int]:
         """The rows of validation messages whose normalised text occurs nowhere in training."""
@@ -629,8 +717,7 @@ class Corpus:
     def last_row(self) -> int:
         """The newest row ever stored, removed ones included: it only grows."""
         with self._lock:
-            found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'message'").fetchone()
-        return int(found[0]) if found else 0
+            return int(self._meta("last_row"))
 
     def last_removal(self) -> int:
         """The number of the newest removal, 0 before any."""
@@ -649,8 +736,9 @@ class Corpus:
             return [
                 ChannelSummary(*row)
                 for row in self._db.execute(
-                    "SELECT name, count(*), count(DISTINCT chatter), sum(side = 0), sum(side = 1), min(sent_ms),"
-                    " max(sent_ms) FROM message JOIN channel ON channel.id = message.channel"
+                    "SELECT name, count(*), count(DISTINCT chatter), sum(side = 0), sum(side = 1), sum(side > 1),"
+                    " count(*) - count(DISTINCT text_key), min(sent_ms), max(sent_ms)"
+                    " FROM message JOIN channel ON channel.id = message.channel"
                     " WHERE ?1 IS NULL OR name = ?1 GROUP BY channel.id ORDER BY count(*) DESC",
                     (channel,),
                 )
@@ -721,7 +809,8 @@ class Corpus:
             self._db.execute("ROLLBACK")
 
     def _refresh(self) -> None:
-        """Drop what is remembered of channels and chatters when another process has written."""
+        """Number rows from where the last left off, and see what another process has written meanwhile."""
+        self._last_row = self._meta("last_row")
         (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
         if data_version == self._data_version and self._consent_version >= 0:
             return
@@ -737,7 +826,69 @@ class Corpus:
                 began_ms, timeless = self._db.execute(
                     "SELECT began_ms, timeless FROM channel WHERE id = ?", (channel.id,)
                 ).fetchone()
-                channel.began_ms, channel.timeless = began_ms, timeless
+                channel.began_ms, channel.timeless, channel.timeless_stored = began_ms, timeless, timeless
+
+
+def _message(
+    channel: str,
+    message_id: str,
+    login: str,
+    text: str,
+    sent_ms: int | None,
+    user_id: str | None,
+    display_name: str,
+    badges: str | None,
+    emotes: str | None,
+    reply_to: str | None,
+) -> ChatMessage:
+    return ChatMessage(
+        message_id,
+        channel,
+        login,
+        text,
+        sent_ms,
+        user_id,
+        display_name,
+        tuple(badges.split(",")) if badges else (),
+        emotes_from_text(emotes) if emotes else (),
+        reply_to,
+    )
+
+
+def _windows(rows: Sequence[_Row]) -> Iterator[tuple[int, int, int, list[_Row]]]:
+    """Rows with a time by channel and stretch: no two neighbours of a stretch further apart than WINDOW_MS."""
+    timed = sorted((row for row in rows if row[4] is not None), key=lambda row: (row[2], row[4]))
+    start = 0
+    for place in range(1, len(timed) + 1):
+        if (
+            place == len(timed)
+            or timed[place][2] != timed[start][2]
+            or (timed[place][4] or 0) - (timed[place - 1][4] or 0) > WINDOW_MS
+        ):
+            yield timed[start][2], timed[start][4] or 0, timed[place - 1][4] or 0, timed[start:place]
+            start = place
+
+
+def _same_messages(rows: Sequence[_Row], there: Sequence[tuple[int, int, int, str]]) -> set[str]:
+    """The ids of `rows` that are messages already `there`, each of which answers for one only."""
+    ids = {message_id for *_, message_id in there}
+    candidates: dict[tuple[int, int], list[tuple[int, str]]] = {}
+    given = {row[1] for row in rows}
+    for chatter, key, sent_ms, message_id in there:
+        if message_id not in given:
+            candidates.setdefault((chatter, key), []).append((sent_ms, message_id))
+    same = ids & given
+    for row in rows:
+        made = row[1].startswith(MADE_ID)
+        those = candidates.get((row[3], row[6]))
+        if row[1] in same or not those:
+            continue
+        for place, (sent_ms, message_id) in enumerate(those):
+            if abs(sent_ms - (row[4] or 0)) <= SAME_MS and (made or message_id.startswith(MADE_ID)):
+                same.add(row[1])
+                del those[place]
+                break
+    return same
 
 
 @contextmanager
@@ -761,21 +912,3 @@ def _begin_wal(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _emotes_to_text(emotes: Iterable[Emote]) -> str:
-    """As in Twitch's own tag, but half-open: `25:0-5,6-11/30:12-15`."""
-    places: defaultdict[str, list[str]] = defaultdict(list)
-    for emote in emotes:
-        places[emote.id].append(f"{emote.start}-{emote.end}")
-    return "/".join(f"{name}:{','.join(ranges)}" for name, ranges in places.items())
-
-
-def _emotes_from_text(text: str) -> tuple[Emote, ...]:
-    emotes = []
-    for part in text.split("/"):
-        name, _, ranges = part.rpartition(":")
-        for one in ranges.split(","):
-            start, _, end = one.partition("-")
-            emotes.append(Emote(name, int(start), int(end)))
-    return tuple(sorted(emotes, key=lambda emote: emote.start))

@@ -1,23 +1,25 @@
-"""Log files into the corpus: records in batches, moderation in its place, and a summary of what became of every row."""
+"""Log files into the corpus: batch by batch, moderation in its place, and a summary of what became of every row."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from corpus.errors import ImportFileError
-from corpus.importers.source import Importer, Options, Record, Skipped, Source
-from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
-from corpus.store import Appended, Corpus
+from corpus.importers.reading import PARALLEL_BYTES, Batch, batches, batches_beside
+from corpus.importers.source import Importer, Options, Skipped, Source
+from corpus.message import ClearedChatter, ClearedRoom, DeletedMessage, Moderation
+from corpus.records import Appended
+from corpus.store import CLEARED_MS, Corpus
 
-BATCH = 20_000
 EXAMPLES = 5
 
 
 @dataclass
 class Summary:
-    """What became of one file's rows. `skipped` counts reasons; `examples` are the first rows, with their lines."""
+    """What became of one file's rows. `skipped` counts reasons; `examples` are the first such rows, with lines."""
 
+    file: str
     format: str
     rows: int = 0
     appended: Appended = field(default_factory=Appended)
@@ -25,7 +27,7 @@ class Summary:
     moderation: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     examples: list[Skipped] = field(default_factory=list)
-    channels: set[str] = field(default_factory=set)
+    consumed: int = 0
 
 
 def import_file(
@@ -41,66 +43,55 @@ def import_file(
 
     `strict` raises `ImportFileError` at the first row that cannot be read; batches before it stay.
     """
-    summary = Summary(importer.name)
-    records = importer.read(source, options)
-    while batch := list(islice(records, BATCH)):
-        for record in batch:
-            if isinstance(record, Skipped):
-                if strict:
-                    raise ImportFileError(
-                        f"{source.path}:{record.line}: {record.why}; leave --strict out to skip such rows"
-                    )
-                summary.skipped[record.why] += 1
-                if len(summary.examples) < EXAMPLES:
-                    summary.examples.append(record)
-        summary.rows += len(batch)
+    summary = Summary(source.path.name, importer.name)
+    beside = source.size >= PARALLEL_BYTES and (os.cpu_count() or 1) > 1
+    before = 0 if corpus is None else corpus.last_row()
+    for batch in (batches_beside if beside else batches)(source, importer, options):
+        _count_skipped(source, batch, summary, strict)
+        summary.rows += batch.rows
+        summary.moderation += len(batch.moderation)
+        summary.consumed = batch.consumed
         if corpus is None:
-            kept = sum(isinstance(record, ChatMessage) for record in batch)
-            summary.appended += Appended(kept=kept)
-            summary.channels.update(record.channel for record in batch if isinstance(record, ChatMessage))
+            summary.appended += Appended(kept=len(batch.messages))
         else:
             with corpus.transaction():
-                _store(corpus, batch, summary)
+                _store(corpus, batch, summary, before)
         on_batch(summary)
+    if corpus is not None:
+        corpus.scrub()
     return summary
 
 
-def _store(corpus: Corpus, batch: list[Record], summary: Summary) -> None:
-    for piece in _pieces(batch):
-        if isinstance(piece, list):
-            summary.appended += corpus.append(piece)
-            summary.channels.update({message.channel for message in piece})
-        else:
-            summary.moderation += 1
-            summary.removed += _carry_out(corpus, piece)
+def _count_skipped(source: Source, batch: Batch, summary: Summary, strict: bool) -> None:
+    for one in batch.skipped:
+        if strict:
+            raise ImportFileError(f"{source.path}:{one.line}: {one.why}; leave --strict out to skip such rows")
+        summary.skipped[one.why] += 1
+        if summary.skipped[one.why] <= EXAMPLES:
+            summary.examples.append(one)
 
 
-def _pieces(batch: list[Record]) -> Iterator[list[ChatMessage] | Moderation]:
-    """Runs of messages, and between them what moderators took away, in the order of the log."""
-    run: list[ChatMessage] = []
-    for record in batch:
-        if isinstance(record, ChatMessage):
-            run.append(record)
-        elif not isinstance(record, Skipped):
-            if run:
-                yield run
-                run = []
-            yield record
-    if run:
-        yield run
+def _store(corpus: Corpus, batch: Batch, summary: Summary, before: int) -> None:
+    start = 0
+    for place, moderation in [*batch.moderation, (len(batch.messages), None)]:
+        if place > start:
+            summary.appended += corpus.append_packed(batch.messages[start:place], other_tools_until=before)
+            start = place
+        if moderation is not None:
+            summary.removed += carry_out(corpus, moderation)
 
 
-def _carry_out(corpus: Corpus, moderation: Moderation) -> int:
+def carry_out(corpus: Corpus, moderation: Moderation) -> int:
+    """Take away what a moderator took away in a log; what has no time there counts as of now."""
     match moderation:
+        case DeletedMessage(message_id=""):
+            return corpus.delete_text(moderation.channel, moderation.login, moderation.text, moderation.at_ms)
         case DeletedMessage():
             return corpus.delete_message(moderation.message_id)
         case ClearedChatter():
             return corpus.delete_chatter(moderation.channel, moderation.login, until_ms=moderation.at_ms)
-        case ClearedRoom():
-            return (
-                0
-                if moderation.at_ms is None
-                else corpus.clear_channel(
-                    moderation.channel, since_ms=moderation.at_ms - 3_600_000, until_ms=moderation.at_ms
-                )
-            )
+        case ClearedRoom(at_ms=None):
+            return 0  # nobody can say what was on the screen then
+        case ClearedRoom(at_ms=int(at_ms)):
+            return corpus.clear_channel(moderation.channel, since_ms=at_ms - CLEARED_MS, until_ms=at_ms)
+    return 0

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, tzinfo
 from typing import Any
 
+from pydantic_core import from_json
+
 from corpus.importers.made import IdMaker
-from corpus.importers.source import Options, Record, Skipped, Source
-from corpus.message import ChatMessage
+from corpus.importers.source import Options, Record, Skipped, Source, sound, time_ms
+from corpus.message import ChatMessage, Emote
 
 _TEXT = ("text", "message", "body")
 _LOGIN = ("user", "login", "username", "name")
@@ -20,94 +21,85 @@ class JsonLines:
 
     def recognises(self, source: Source) -> bool:
         for line in source.head.split("\n")[:20]:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and _first(row, _TEXT) is not None and _first(row, _LOGIN) is not None:
+            row = _object(line.encode("utf-8", "replace"))
+            if row is not None and _first(row, _TEXT) is not None and _first(row, _LOGIN) is not None:
                 return True
         return False
 
     def read(self, source: Source, options: Options) -> Iterator[Record]:
         ids = IdMaker()
-        for number, line in enumerate(source.lines(), 1):
-            if not line or line.isspace():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                yield Skipped(number, "not JSON")
-                continue
-            if not isinstance(row, dict):
-                yield Skipped(number, "not an object")
-                continue
-            yield _record(row, number, options, ids, escaped="\\u" in line)
+        for number, line in enumerate(source.byte_lines(), 1):
+            row = _object(line)
+            if row is not None:
+                yield _record(row, number, options, ids)
+            elif not line.isspace():
+                yield Skipped(number, "not a JSON object")
 
 
-def _record(row: dict[str, Any], number: int, options: Options, ids: IdMaker, *, escaped: bool) -> Record:
-    text = row.get("text")
-    login = row.get("user")
-    if text is None:
-        text = _first(row, _TEXT)
-    if login is None:
-        login = _first(row, _LOGIN)
-    if not isinstance(text, str) or not text:
-        return Skipped(number, "no text")
-    if not isinstance(login, str) or not login:
-        return Skipped(number, "no user")
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = from_json(line)
+    except ValueError:
+        try:  # what the strict reader refuses and others write: half a surrogate pair, bytes that are no UTF-8
+            row = json.loads(line.decode("utf-8", "replace"), object_hook=_sound_object)
+        except (ValueError, RecursionError):
+            return None
+    return row if isinstance(row, dict) else None
+
+
+def _sound_object(row: dict[str, Any]) -> dict[str, Any]:
+    return {sound(key): sound(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _record(row: dict[str, Any], number: int, options: Options, ids: IdMaker) -> Record:
+    text = row.get("text") or _first(row, _TEXT)
+    login = row.get("user") or _first(row, _LOGIN)
     channel = options.channel or row.get("channel")
-    if not isinstance(channel, str) or not channel:
-        return Skipped(number, "no channel; name one with --channel")
     stamp = row.get("ts")
     if stamp is None:
         stamp = _first(row, _TIME)
-    sent_ms: int | None = None
-    if stamp is not None:
-        sent_ms = time_ms(stamp, options.timezone)
-        if sent_ms is None:
-            return Skipped(number, "unreadable time")
-    if escaped:  # "\ud83d" alone is valid JSON and no character
-        text, login, channel = (_sound(part) for part in (text, login, channel))
-    login, channel = login.strip().lstrip("@").lower(), channel.strip().lstrip("#").lower()
-    display_name = row.get("display_name")
-    user_id = row.get("user_id")
-    reply_to = row.get("reply_to")
+    if not isinstance(text, str) or not text:
+        return Skipped(number, "no text")
+    if not isinstance(login, str) or not (login := login.strip().lstrip("@").lower()):
+        return Skipped(number, "no user")
+    if not isinstance(channel, str) or not (channel := channel.strip().lstrip("#").lower()):
+        return Skipped(number, "no channel; name one with --channel")
+    sent_ms = None if stamp is None else time_ms(stamp, options.timezone)
+    if sent_ms is None and stamp is not None:
+        return Skipped(number, "unreadable time")
     message_id = row.get("id")
+    if not isinstance(message_id, str) or not message_id:
+        message_id = ids.made(channel, login, text, sent_ms)
+    if len(row) <= 4:
+        return ChatMessage(message_id, channel, login, text, sent_ms)
     return ChatMessage(
-        message_id if isinstance(message_id, str) and message_id else ids.made(channel, login, text, sent_ms),
+        message_id,
         channel,
         login,
         text,
         sent_ms,
-        user_id if isinstance(user_id, str) else None,
-        display_name if isinstance(display_name, str) else "",
-        reply_to=reply_to if isinstance(reply_to, str) else None,
+        _text_or_none(row.get("user_id")),
+        _text_or_none(row.get("display_name")) or "",
+        tuple(badge for badge in _list(row.get("badges")) if isinstance(badge, str) and badge and "," not in badge),
+        tuple(_emotes(row.get("emotes"), len(text))),
+        _text_or_none(row.get("reply_to")),
     )
 
 
-def time_ms(stamp: object, zone: tzinfo) -> int | None:
-    """UTC milliseconds of an ISO time or of a number of seconds or milliseconds; None for what is neither.
+def _emotes(emotes: Any, length: int) -> Iterator[Emote]:
+    for emote in _list(emotes):
+        match emote:
+            case [str(name), int(start), int(end)] if 0 <= start < end <= length and name:
+                yield Emote(name, start, end)
 
-    Times without a zone are in `zone`.
-    """
-    try:
-        if isinstance(stamp, str):
-            if stamp.isascii() and stamp.isdecimal():
-                return time_ms(int(stamp), zone)
-            moment = datetime.fromisoformat(stamp)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=zone)
-            return round(moment.timestamp() * 1000)
-        if isinstance(stamp, int | float) and not isinstance(stamp, bool) and 0 <= stamp < 1 << 46:
-            return int(stamp if stamp >= 1 << 36 else stamp * 1000)  # 2^36 s is the year 4147; 2^36 ms is 1972
-    except (ValueError, OverflowError):
-        return None
-    return None
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

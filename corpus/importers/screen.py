@@ -1,7 +1,7 @@
 """What an operator sees of an import: a progress bar over bytes, then one table of what became of every row."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -9,10 +9,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from corpus.errors import ImportFileError
-from corpus.importers.importing import Summary, import_file
+from corpus.importers.importing import EXAMPLES, Summary, import_file
 from corpus.importers.registry import files_of, importer_of
 from corpus.importers.source import Options, Source
 from corpus.store import Corpus
+
+_ALWAYS = ("rows", "kept", "known already")  # the others only when there is something to say
+_COLUMNS: tuple[tuple[str, Callable[[Summary], int]], ...] = (
+    ("rows", lambda one: one.rows),
+    ("kept", lambda one: one.appended.kept),
+    ("known already", lambda one: one.appended.duplicates),
+    ("refused", lambda one: one.appended.refused),
+    ("unreadable", lambda one: one.skipped.total()),
+    ("moderation", lambda one: one.moderation),
+    ("taken away", lambda one: one.removed),
+)
 
 
 def import_all(
@@ -57,9 +68,9 @@ def import_all(
                 refused.append(str(error).partition("\n")[0])
                 continue
 
-            def advance(summary: Summary, source: Source = source, done: int = done) -> None:
+            def advance(summary: Summary, done: int = done) -> None:
                 rows = sum(one.rows for one in summaries) + summary.rows
-                progress.update(task, completed=done + source.consumed(), rows=rows)
+                progress.update(task, completed=done + summary.consumed, rows=rows)
 
             summaries.append(import_file(corpus, source, importer, options, strict=strict, on_batch=advance))
             done += source.size
@@ -68,36 +79,26 @@ def import_all(
 
 
 def _report(console: Console, summaries: list[Summary], refused: list[str], seconds: float, *, stored: bool) -> None:
-    table = Table("format", title="Imported" if stored else "Would be imported", title_justify="left")
-    for heading in ("files", "rows", "kept", "there already", "refused", "not readable", "moderation", "taken away"):
-        table.add_column(heading, justify="right")
+    table = Table(title="Imported" if stored else "Would be imported", title_justify="left")
     formats: dict[str, list[Summary]] = {}
     for summary in summaries:
         formats.setdefault(summary.format, []).append(summary)
-    for name, those in formats.items():
-        table.add_row(
-            name,
-            *(
-                f"{value:,}"
-                for value in (
-                    len(those),
-                    sum(one.rows for one in those),
-                    sum(one.appended.kept for one in those),
-                    sum(one.appended.duplicates for one in those),
-                    sum(one.appended.refused for one in those),
-                    sum(one.skipped.total() for one in those),
-                    sum(one.moderation for one in those),
-                    sum(one.removed for one in those),
-                )
-            ),
-        )
+    columns: list[tuple[str, list[int]]] = [
+        ("files", [len(those) for those in formats.values()]),
+        *((heading, [sum(map(value, those)) for those in formats.values()]) for heading, value in _COLUMNS),
+    ]
+    shown = [(heading, values) for heading, values in columns if heading in _ALWAYS or any(values)]
+    table.add_column("format")
+    for heading, _ in shown:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for place, name in enumerate(formats):
+        table.add_row(name, *(f"{values[place]:,}" for _, values in shown))
     console.print(table)
     for summary in summaries:
         for why, count in summary.skipped.most_common():
             lines = ", ".join(str(one.line) for one in summary.examples if one.why == why)
-            console.print(
-                f"  not readable: {count:,} × {why}" + (f" (line {lines}{' …' if count > 1 else ''})" if lines else "")
-            )
+            more = " …" if count > EXAMPLES else ""
+            console.print(f"  {summary.file}: {count:,} × {why}, line {lines}{more}", markup=False)
     for sentence in refused:
         console.print(f"  left out: {sentence}", markup=False)
     rows = sum(summary.rows for summary in summaries)

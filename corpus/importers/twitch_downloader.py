@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus.importers.json_items import json_items
-from corpus.importers.jsonl import time_ms
 from corpus.importers.made import IdMaker
-from corpus.importers.source import Options, Record, Skipped, Source
+from corpus.importers.source import Options, Record, Skipped, Source, sound, time_ms
 from corpus.message import ChatMessage, Emote
 
 _COMMENTS = re.compile(r'"comments"\s*:\s*\[')
@@ -53,7 +52,7 @@ def _record(comment: Any, number: int, channel: str | None, options: Options, id
     channel = channel or _channel_id(comment)
     if not channel:
         return Skipped(number, "no channel; name one with --channel")
-    login = _sound(login).strip().lower()
+    login = sound(login).strip().lower()
     sent_ms = time_ms(comment.get("created_at"), options.timezone)
     if message.get("is_action") is True:
         text = f"\x01ACTION {text}\x01"
@@ -62,13 +61,13 @@ def _record(comment: Any, number: int, channel: str | None, options: Options, id
     message_id = comment.get("_id")
     badges = message.get("user_badges")
     return ChatMessage(
-        _sound(message_id) if isinstance(message_id, str) and message_id else ids.made(channel, login, text, sent_ms),
+        sound(message_id) if isinstance(message_id, str) and message_id else ids.made(channel, login, text, sent_ms),
         channel,
         login,
         text,
         sent_ms,
         str(user_id) if isinstance(user_id, str | int) and user_id else None,
-        _sound(display_name) if isinstance(display_name, str) else "",
+        sound(display_name) if isinstance(display_name, str) else "",
         tuple(
             badge["_id"]
             for badge in (badges if isinstance(badges, list) else ())
@@ -81,8 +80,8 @@ def _record(comment: Any, number: int, channel: str | None, options: Options, id
 def _text(message: dict[str, Any]) -> str:
     body = message.get("body")
     if isinstance(body, str) and body:
-        return _sound(body)
-    return _sound("".join(text for text, _ in _fragments(message)))
+        return sound(body)
+    return sound("".join(text for text, _ in _fragments(message)))
 
 
 def _fragments(message: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -98,7 +97,7 @@ def _emotes(message: dict[str, Any]) -> tuple[Emote, ...]:
     found, start = [], 0
     for text, emote in _fragments(message):
         if emote and emote.isprintable():
-            found.append(Emote(_sound(emote), start, start + len(text)))
+            found.append(Emote(sound(emote), start, start + len(text)))
         start += len(text)
     return tuple(found)
 
@@ -110,7 +109,3 @@ def _channel_id(comment: dict[str, Any]) -> str:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,104 @@
+"""A log file read by a second process while this one stores: on two cores an import takes as long as the slower half.
+
+What passes between them are plain values (`marshal`), a batch at a time; the pipe holds the reader back when storing
+is slower, so memory stays flat.
+"""
+
+import marshal
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import ImportFileError
+from corpus.importers.registry import IMPORTERS
+from corpus.importers.source import Importer, Options, Skipped, Source
+from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
+from corpus.records import Packed, pack
+
+BATCH = 10_000
+PARALLEL_BYTES = 4 * 1024 * 1024  # a second process takes a third of a second to start: not for less than this
+_KINDS: tuple[type[Moderation], ...] = (DeletedMessage, ClearedChatter, ClearedRoom)
+
+
+@dataclass
+class Batch:
+    """Some rows of a file: messages packed for the store and, at their places between them, moderation."""
+
+    rows: int
+    messages: list[Packed]
+    moderation: list[tuple[int, Moderation]]
+    skipped: list[Skipped]
+    consumed: int
+
+
+def batches(source: Source, importer: Importer, options: Options) -> Iterator[Batch]:
+    """Read a file in this process."""
+    records = importer.read(source, options)
+    while records_of_batch := list(islice(records, BATCH)):
+        batch = Batch(len(records_of_batch), [], [], [], source.consumed())
+        for record in records_of_batch:
+            if isinstance(record, ChatMessage):
+                batch.messages.append(pack(record))
+            elif isinstance(record, Skipped):
+                batch.skipped.append(record)
+            else:
+                batch.moderation.append((len(batch.messages), record))
+        yield batch
+
+
+def batches_beside(source: Source, importer: Importer, options: Options) -> Iterator[Batch]:
+    """Read a file in a process beside this one. Raises what `batches` raises."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_read_into, args=(theirs, source.path, IMPORTERS.index(importer), options), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            try:
+                # Nothing but the child we started writes into this pipe.
+                kind, *values = marshal.loads(ours.recv_bytes())  # noqa: S302
+            except EOFError:
+                raise ImportFileError(f"{source.path}: the process that read it ended too early; try again") from None
+            if kind == "end":
+                return
+            if kind == "error":
+                raise ImportFileError(values[0])
+            yield _unflattened(values)
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+def _read_into(pipe: Connection, path: Path, importer: int, options: Options) -> None:
+    try:
+        for batch in batches(Source.of(path), IMPORTERS[importer], options):
+            pipe.send_bytes(marshal.dumps(("batch", *_flattened(batch))))
+        pipe.send_bytes(marshal.dumps(("end",)))
+    except ImportFileError as error:
+        pipe.send_bytes(marshal.dumps(("error", str(error))))
+    except (BrokenPipeError, KeyboardInterrupt):
+        return  # the importing process has ended, and says why
+
+
+def _flattened(batch: Batch) -> tuple[Any, ...]:
+    moderation = [(place, _KINDS.index(type(one)), astuple(one)) for place, one in batch.moderation]
+    return batch.rows, batch.messages, moderation, [astuple(one) for one in batch.skipped], batch.consumed
+
+
+def _unflattened(values: list[Any]) -> Batch:
+    rows, messages, moderation, skipped, consumed = values
+    return Batch(
+        rows,
+        messages,
+        [(place, _KINDS[kind](*fields)) for place, kind, fields in moderation],
+        [Skipped(*fields) for fields in skipped],
+        consumed,
+    )
