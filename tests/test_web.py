@@ -14,7 +14,7 @@ import pytest
 
 from bot.chat import MessageReceived, Raided, RoomCleared
 from bot.facts import Speaking
-from bot.room import ROOM_CHANNEL, Person, Room
+from bot.room import EMOTES, ROOM_CHANNEL, Person, Room
 from bot.web.access import Access, token_for
 from bot.web.curve import POINTS, RunView
 from bot.web.feed import Feed
@@ -504,3 +504,8 @@ async def test_clearing_the_room_clears_the_pages(site: Served) -> None:
     site.room.post(ANNA, "one")
     site.pages.on_event(RoomCleared(ROOM_CHANNEL))
     assert site.pages.everything()["lines"] == []
+
+
+def test_all_emotes_of_the_room_have_a_picture() -> None:
+    for emote in EMOTES.values():
+        assert (STATIC / "emotes" / f"{emote}.svg").read_text(encoding="utf-8").startswith("<svg")

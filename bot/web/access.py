@@ -128,7 +128,9 @@ def dress(access: Access) -> Callable[[web.Request, web.StreamResponse], Awaitab
         response.headers["Content-Security-Policy"] = policy(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        # The mark tells docs/overlay-loader.html, a local file, that the overlay can be opened now.
+        anyone = request.path == "/static/mark.svg"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if anyone else "same-origin"
         response.headers.setdefault("Cache-Control", "no-cache")
         if access.token and request.query.get("token") and response.status < 400:
             response.headers["Set-Cookie"] = f"{COOKIE}={access.token}; HttpOnly; SameSite=Strict; Path=/"
