@@ -1,22 +1,30 @@
 """The ladder: the lectures' splits and vocabulary, every rung better than noise, told as it goes, and resumed."""
 
+import json
 import math
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from corpus.cleaning import Rules
 from corpus.errors import TrainingError
+from corpus.settings import CleaningTable, CorpusTable
 from trainer.ladder import LadderPlan, RungResult, Underway, climb, finished_rungs, open_ladder
+from trainer.ladder_chat import chat_data, read_log
 from trainer.ladder_data import LadderData, read_text, text_data
 from trainer.ladder_table import ladder_table
 from trainer.lr_find import range_test
+from trainer.machine import Machine
 from trainer.metrics import METRICS_FILE, read_events
 from trainer.models.opened import OpenedLines
+from trainer.plan import Speed
 from trainer.rung_training import Plan, document_batches, stream_batches
 from trainer.rungs import RUNGS, Rung, choose_rungs
+from trainer.settings import ModelTable
 
 SYLLABLES = ("ka", "ri", "mo", "len", "ta", "shi", "vor", "a", "el", "na")
 
@@ -41,7 +49,7 @@ def plan(data: LadderData, rungs: tuple[Rung, ...]) -> LadderPlan:
     return LadderPlan(data.name, data.level, data.vocab_size, *tokens, named, 1.0, 1, "cpu", False)
 
 
-def ascend(data: LadderData, rungs: tuple[Rung, ...], folder: Path, seconds: float = 12.0) -> list[RungResult]:
+def ascend(data: LadderData, rungs: tuple[Rung, ...], folder: Path, seconds: float = 6.0) -> list[RungResult]:
     shown: list[Underway | None] = []
     results = climb(
         data,
@@ -49,7 +57,8 @@ def ascend(data: LadderData, rungs: tuple[Rung, ...], folder: Path, seconds: flo
         folder=folder,
         seconds=seconds,
         seed=1,
-        device=torch.device("cpu"),
+        machine=Machine(torch.device("cpu"), False, Speed(2e10, 1)),
+        model=ModelTable(),
         full_size=False,
         now_ms=lambda: 1_700_000_000_000,
         show=lambda _, underway: shown.append(underway),
@@ -152,6 +161,40 @@ def test_a_finished_rung_reads_back_as_it_was_written(tmp_path: Path) -> None:
     (climbed,) = ascend(data, rungs, folder)
     (read,) = finished_rungs(folder)
     assert read == climbed
+
+
+def invented_log(file: Path, messages: int) -> Path:
+    """A chat log as JSON lines: six hours, five people, invented words."""
+    drawn = random.Random(9)
+    with file.open("w", encoding="utf-8") as log:
+        for number in range(messages):
+            text = " ".join(drawn.choices(SYLLABLES, k=drawn.randint(1, 5)))
+            sent = datetime.fromtimestamp(1_700_000_000 + number * 21_600 // messages, UTC).isoformat()
+            row = {"ts": sent, "channel": "ladder", "user": f"viewer{drawn.randint(1, 5)}", "text": text}
+            log.write(json.dumps(row) + "\n")
+    return file
+
+
+def test_a_chat_log_climbs_to_the_mixture_and_is_not_kept(tmp_path: Path) -> None:
+    chat = read_log(invented_log(tmp_path / "log.jsonl", 1500), CorpusTable(), Rules())
+    data = chat_data(chat, ModelTable(), CleaningTable(), name="log.jsonl")
+    assert data.train.messages > 3 * data.validation.messages / 2, "80/20 by half-hours"
+    rungs = choose_rungs("untrained,kneser-ney,gpt,mixture")
+    results = ascend(data, rungs, open_ladder(tmp_path, plan(data, rungs), 1_700_000_000_000), seconds=3)
+    losses = {result.name: result.validation.bits_per_character for result in results}
+    assert losses["mixture"] < losses["untrained"]
+    assert losses["mixture"] <= min(losses["gpt"], losses["kneser-ney"]) * 1.02
+    assert all(result.validation.unseen_bits_per_character is not None for result in results)
+    assert all("<s" not in sample for result in results for sample in result.samples), "slots are spoken as names"
+
+
+def test_a_mixture_whose_gpt_is_gone_trains_it_again(tmp_path: Path) -> None:
+    data = text_data(invented_text(300), name="text", level="char", documents="whole", seed=1)
+    rungs = choose_rungs("gpt,mixture")
+    folder = open_ladder(tmp_path, plan(data, rungs), 1_700_000_000_000)
+    ascend(data, rungs, folder, seconds=1)
+    (folder / "rungs" / "mixture.json").unlink()
+    assert [result.name for result in ascend(data, rungs, folder, seconds=1)] == ["gpt", "mixture"]
 
 
 def test_a_rung_that_does_not_exist_names_the_nearest() -> None:

@@ -18,10 +18,13 @@ import torch
 
 from corpus.errors import TrainingError
 from trainer.ladder_data import LadderData, Side
+from trainer.machine import Machine
 from trainer.metrics import Evaluated, Loss, MetricsLog, RunFinished, RunStarted
+from trainer.models.gpt import GPT
 from trainer.models.language_model import LanguageModel
-from trainer.rungs import Rung, Task, Update
+from trainer.rungs import Outcome, Rung, Task, Update
 from trainer.sample import Choice, continuations
+from trainer.settings import ModelTable
 
 PLAN_FILE = "ladder.json"
 RUNGS_FOLDER = "rungs"
@@ -127,7 +130,8 @@ def climb(
     folder: Path,
     seconds: float,
     seed: int,
-    device: torch.device,
+    machine: Machine,
+    model: ModelTable,
     full_size: bool,
     now_ms: Callable[[], int],
     show: Show,
@@ -135,15 +139,20 @@ def climb(
 ) -> list[RungResult]:
     """Climb what is not climbed yet. Every rung may use its share of what is left of `seconds`, so that what a quick
     one saves goes to those after it."""
-    results = finished_rungs(folder)
-    known = {result.name for result in results}
+    # A rung whose model a missing one builds on is climbed again: models are not kept on disk.
+    finished = finished_rungs(folder)
+    missing = {rung.name for rung in rungs} - {result.name for result in finished}
+    missing |= {rung.needs for rung in rungs if rung.name in missing}
+    results = [result for result in finished if result.name not in missing]
     left = seconds - sum(result.seconds for result in results)
-    waiting = [rung for rung in rungs if rung.name not in known]
+    waiting = [rung for rung in rungs if rung.name in missing]
+    kept: dict[str, LanguageModel] = {}
     with MetricsLog(folder) as metrics:
         told = _Told(metrics, now_ms, show, clock)
         for number, rung in enumerate(waiting):
             shares = sum(later.share for later in waiting[number:]) or 1.0
-            task = Task(data, device, rung.steps, max(left * rung.share / shares, 1.0), seed, full_size)
+            turn = max(left * rung.share / shares, 1.0)
+            task = Task(data, machine, model, rung.steps, turn, seed, full_size, kept)
             place = f"rung {len(results) + 1} of {len(rungs)}"
             result = _climb_one(rung, task, told, results, run=f"{folder.name}: {rung.title}", place=place)
             _write_json(folder / RUNGS_FOLDER / f"{rung.name}.json", asdict(result))
@@ -182,10 +191,11 @@ def _climb_one(rung: Rung, task: Task, told: _Told, results: list[RungResult], *
 
     started = False
     for event in rung.climb(task):
-        parameters = int(getattr(event.model, "parameters", 0))
+        parameters = event.parameters if isinstance(event, Outcome) else parameters_of(event.model)
         if not started:
             started = True
-            told.metrics.write(_started(rung, task, run, place, parameters, told.now_ms()))
+            planned = event.planned_steps if isinstance(event, Update) else 1
+            told.metrics.write(_started(rung, task, run, place, parameters, planned, told.now_ms()))
         if isinstance(event, Update):
             loss, samples = evaluated(event.model, excerpt, event.progress.step)
             train = None if math.isnan(event.progress.nats_per_token) else event.progress.nats_per_token
@@ -217,7 +227,7 @@ def _climb_one(rung: Rung, task: Task, told: _Told, results: list[RungResult], *
     raise TrainingError(f"the rung {rung.name} ended without a model; this is a fault of Backchat: please report it")
 
 
-def _started(rung: Rung, task: Task, run: str, place: str, parameters: int, time_ms: int) -> RunStarted:
+def _started(rung: Rung, task: Task, run: str, place: str, parameters: int, planned: int, time_ms: int) -> RunStarted:
     data = task.data
     return RunStarted(
         run=run,
@@ -228,9 +238,16 @@ def _started(rung: Rung, task: Task, run: str, place: str, parameters: int, time
         train_messages=data.train.messages,
         validation_messages=data.validation.messages,
         train_tokens=data.train.tokens,
-        planned_steps=rung.steps,
+        planned_steps=planned,
         plan=f"{place}, {rung.title}: {rung.adds}",
     )
+
+
+def parameters_of(model: LanguageModel) -> int:
+    """How many numbers a model has that is still in training."""
+    if isinstance(model, GPT):
+        return model.parameters_count
+    return int(getattr(model, "parameters", 0))
 
 
 def draw_samples(model: LanguageModel, data: LadderData, count: int, seed: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from corpus.errors import TrainingError
-from corpus.settings import CORPUS_TABLES, PathsTable, load_settings
+from corpus.settings import CORPUS_TABLES, CleaningTable, CorpusTable, PathsTable, Settings, load_settings
 from trainer.settings import TRAINER_TABLES, ModelTable, TrainerTable
 
 if TYPE_CHECKING:
@@ -53,17 +53,22 @@ def ladder(
     from trainer.device import choose_device
     from trainer.ladder import LadderPlan, RungResult, Underway, climb, open_ladder
     from trainer.ladder_table import ladder_line, ladder_table
+    from trainer.machine import measure, stand_back, use_threads
     from trainer.run_report import write_report
     from trainer.rungs import choose_rungs
 
     if split is not None and (split == "ordered") == (documents == "lines"):
         raise TrainingError(f"--split {split} does not go with --documents {documents}; leave one of them out")
     settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
-    seed = settings[TrainerTable].seed if seed is None else seed
-    chosen = choose_rungs(rungs)
-    device = choose_device(settings[TrainerTable].device)
+    table = settings[TrainerTable]
+    seed = table.seed if seed is None else seed
     console = Console()
-    learned_from = _read(data, level or None, documents, seed, settings[ModelTable].tokenizer)
+    chosen = choose_rungs(rungs)
+    stand_back(table.nice)
+    machine = measure(choose_device(table.device), use_threads(table.threads))
+    with console.status("reading"):
+        learned_from = _read(data, level, documents, seed, settings)
+    chosen = tuple(rung for rung in chosen if rung.independent_too or not learned_from.independent)
     plan = LadderPlan(
         data=learned_from.name,
         level=learned_from.level,
@@ -73,7 +78,7 @@ def ladder(
         rungs=tuple(rung.name for rung in chosen),
         minutes=minutes,
         seed=seed,
-        device=device.type,
+        device=machine.device.type,
         full_size=full_size,
     )
     folder = open_ladder(settings[PathsTable].checkpoints, plan, _now_ms(), anew=anew)
@@ -96,7 +101,8 @@ def ladder(
             folder=folder,
             seconds=60 * minutes,
             seed=seed,
-            device=device,
+            machine=machine,
+            model=settings[ModelTable],
             full_size=full_size,
             now_ms=_now_ms,
             show=show,
@@ -116,12 +122,24 @@ def report(
 
 
 def _read(
-    data: Path | None, level: Level | None, documents: Literal["lines", "whole"], seed: int, chat_level: Level
+    data: Path | None, level: Level | None, documents: Literal["lines", "whole"], seed: int, settings: Settings
 ) -> "LadderData":
+    """A plain text by its name, any other file as a chat log, the channel's own chat without one."""
+    from corpus.cleaning import Rules
+    from trainer.ladder_chat import chat_data, read_log, read_own
     from trainer.ladder_data import read_text, text_data
 
-    assert data is not None
-    return text_data(read_text(data), name=data.name, level=level or "char", documents=documents, seed=seed)
+    if data is not None and data.suffix == ".txt":
+        return text_data(read_text(data), name=data.name, level=level or "char", documents=documents, seed=seed)
+    rules = Rules.of(settings[CorpusTable], settings[CleaningTable])
+    if data is None:
+        chat, name = read_own(settings[PathsTable].database, rules), "the channel's chat"
+    else:
+        chat, name = read_log(data, settings[CorpusTable], rules), data.name
+    table = settings[ModelTable]
+    if level is not None:
+        table = table.model_copy(update={"tokenizer": level})
+    return chat_data(chat, table, settings[CleaningTable], name=name)
 
 
 def _now_ms() -> int:

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import TrainingError
+from corpus.slots import SpeakerWindow
+from corpus.transcript import render
 from trainer.dataset import EncodedLines, excerpt
 from trainer.evaluate import ScoresDocuments, evaluate
 from trainer.metrics import Loss
@@ -149,7 +151,9 @@ class LadderData:
         return _last_tenth(self.train.documents)
 
     def speak(self, tokens: Sequence[int]) -> str:
-        """A sample as people read it."""
+        """A sample as people read it: of chat, with a plain word for whoever is mentioned."""
+        if self.validation.lines is not None:
+            return render(self.tokenizer.decode_parts(tokens), SpeakerWindow()).strip()
         return self.vocabulary.decode(tokens)
 
 
