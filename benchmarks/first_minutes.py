@@ -48,7 +48,8 @@ def main() -> None:
             """Note whatever has happened since the last look."""
             bot = run.status("bot")
             samples = run.events("evaluation")
-            narrated = [line for line in run.said("narration") if "aining" in line["text"] or "oss" in line["text"]]
+            began_ms = min((event["time_ms"] for event in run.events("run_started")), default=None)
+            narrated = [line for line in run.said("narration") if began_ms is not None and line["ms"] >= began_ms]
             voice = str(bot.get("voice") or "")
             found = {
                 "page answers": bot.get("url")

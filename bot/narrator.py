@@ -86,9 +86,13 @@ class Narrator:
         if training is None:
             return
         moment = self._moment(event, before, training)
-        if moment is None or int(event.get("time_ms", now_ms)) < self._started_ms - OLD_NEWS_MS:
+        if moment is None or self.is_old(event):
             return
         self._tell(moment, self._values(training, event), now_ms)
+
+    def is_old(self, event: Mapping[str, Any]) -> bool:
+        """Whether it happened well before the companion was there to tell it."""
+        return int(event.get("time_ms", self._started_ms)) < self._started_ms - OLD_NEWS_MS
 
     def next(self, now_ms: int) -> Narration | None:
         """What to say now, if anything."""

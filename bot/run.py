@@ -48,7 +48,7 @@ def run() -> None:
         supervisor = Supervisor(programs, paths.logs, randomness=random.Random(), inherit=(lock.fileno(),))
         channels = settings[TwitchTable].channels
         where = "#" + ", #".join(name.lstrip("#") for name in channels) if channels else "local room"
-        look = looking(paths, supervisor, f"http://{host_name(web.host)}:{web_port}/", where)
+        look = looking(paths, supervisor, f"http://{web.host}:{web_port}/", where)
         asyncio.run(_run(supervisor, look, Console()))
 
 
@@ -69,11 +69,6 @@ def planned(settings: Settings, web_port: int, irc_port: int) -> list[Program]:
             "BACKCHAT_TWITCH__IRC_TLS": "false",
         }
     return [Program("bot", common | bot), Program("corpus", common | corpus), Program("trainer", common)]
-
-
-def host_name(host: str) -> str:
-    """What to type into a browser for an address that is listened on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
 
 
 def looking(paths: PathsTable, supervisor: Supervisor, url: str, where: str) -> Callable[[bool], View]:

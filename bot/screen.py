@@ -47,7 +47,7 @@ def screen(view: View) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("open", Text(view.url, style="bold cyan"))
+    table.add_row("open", Text(str(view.bot.get("url") or view.url), style="bold cyan"))
     table.add_row("chat", f"{view.where}, {connection(view)}, {stored(view)}")
     table.add_row("training", training_text(view))
     if view.training is not None and view.training.sample:
@@ -85,8 +85,9 @@ def plain(before: View | None, view: View) -> Iterator[str]:
             yield f"{program.name}: running" + (f" again (restart {program.restarts})" if program.restarts else "")
     if before is None:
         return
-    if before.bot.get("voice") != view.bot.get("voice") and view.bot.get("voice"):
-        yield f"voice: {view.bot['voice']}"
+    voice, was_voice = str(view.bot.get("voice") or ""), str(before.bot.get("voice") or "")
+    if voice and voice.split(" ")[:2] != was_voice.split(" ")[:2]:
+        yield f"voice: {voice}"
     if before.bot.get("problem") != view.bot.get("problem") and view.bot.get("problem"):
         yield f"bot: {view.bot['problem']}"
     if connection(before) != connection(view):

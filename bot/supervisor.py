@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STOP_S = 6.0
+STOP_S = 4.0
 FIRST_DELAY_S = 0.3
 LONGEST_DELAY_S = 30.0
 HEALTHY_S = 60.0

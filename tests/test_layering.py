@@ -61,6 +61,7 @@ def test_sql_lives_in_the_store_and_its_migrations_only(file: Path) -> None:
     ("statement", "absent"),
     [
         ("import bot.cli", ("torch", "twitchio")),
+        ("import bot.program, bot.run", ("torch", "twitchio")),
         ("import corpus.settings, corpus.message", ("torch", "twitchio", "aiohttp")),
         (
             "import trainer.settings, trainer.metrics, trainer.schedule, trainer.promotion, trainer.plan",

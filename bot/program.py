@@ -1,0 +1,279 @@
+"""Puts the bot together: chat, brain, companion, narrator and the one way out. `python -m bot` runs it."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.audience import Audience, attend
+from bot.brain import Brain
+from bot.chat import Chat
+from bot.companion import Companion
+from bot.games import Bets
+from bot.narrator import Narrator
+from bot.outbox import Outbox
+from bot.performer import Performer
+from bot.persona import load_script
+from bot.room import Room, RoomChat
+from bot.room_irc import RoomPort
+from bot.run_watch import RunWatch
+from bot.safety import Gate
+from bot.settings import BotTable, NarratorTable, RoomTable, SafetyTable, WebTable
+from bot.web.access import Access, token_for
+from bot.web.pages import Pages
+from bot.web.site import assets, make_site
+from bot.web.site import serve as serve_site
+from corpus.cleaning import Rules
+from corpus.message import ChatMessage
+from corpus.settings import CleaningTable, CorpusTable, PathsTable, Settings, TwitchTable
+from corpus.store import Corpus
+from trainer.settings import ModelTable, SamplingTable, TrainerTable
+
+if TYPE_CHECKING:
+    from trainer.voice import Voice
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_CONSENT_S = 5.0
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the bot until SIGTERM or Ctrl-C. Raises a `BackchatError` when it cannot start."""
+    stop = asyncio.Event()
+    with stopping_by_signal(stop):
+        async with parts(settings) as performer:
+            running = asyncio.create_task(performer.run(), name="performer")
+            stopped = asyncio.create_task(stop.wait(), name="stop")
+            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+@contextlib.asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Performer]:
+    """Every part of the bot, made, wired together and, at the end, closed in turn."""
+    paths, table = settings[PathsTable], settings[BotTable]
+    async with contextlib.AsyncExitStack() as stack:
+        corpus = stack.enter_context(Corpus.open(paths.database))
+        gate = Gate(settings[SafetyTable], now_ms=now_ms)
+        if settings[TwitchTable].channels:
+            chat, channels, room = twitch_chat(settings), channel_names(settings), None
+        else:
+            room = await stack.enter_async_context(open_room(settings))
+            chat, channels = RoomChat(room), (room.channel,)
+        pages = Pages(
+            channel=channels[0],
+            companion=table.name,
+            local=room is not None,
+            allow=lambda line: verdict.text if (verdict := gate.check(line, "narration")).allowed else None,
+            simulated=room.is_simulated if room else lambda login: False,
+            assets=assets(),
+        )
+        url = await stack.enter_async_context(site(settings, pages, room))
+        voices = Voices(settings)
+        stack.callback(voices.close)
+        brain = Brain(
+            paths.checkpoints,
+            speaker=table.name.lower(),
+            load=voices.load,
+            count=voices.count,
+            stored=voices.stored,
+            removed=voices.removed,
+        )
+        stack.push_async_callback(brain.close)
+        bets = Bets(paths.data / "scores.json")
+        performer = Performer(
+            chat=chat,
+            companion=Companion(
+                table,
+                randomness=random.Random(),
+                commands=bets.commands,
+                excluded=Exclusions(corpus, settings[CorpusTable].known_bots),
+            ),
+            narrator=Narrator(settings[NarratorTable], table.name, randomness=random.Random(), started_ms=now_ms()),
+            brain=brain,
+            outbox=Outbox(chat, gate, now_ms=now_ms),
+            gate=gate,
+            watch=RunWatch(paths.checkpoints),
+            pages=pages,
+            bets=bets,
+            channels=channels,
+            reply_s=table.reply_s,
+            now_ms=now_ms,
+            status=paths.status,
+            url=url,
+        )
+        await brain.start()
+        yield performer
+
+
+@contextlib.asynccontextmanager
+async def open_room(settings: Settings) -> AsyncIterator[Room]:
+    """The local room with its IRC port."""
+    room = Room(companion=settings[BotTable].name)
+    port = RoomPort(room, settings[RoomTable].irc_port)
+    await port.start()
+    try:
+        yield room
+    finally:
+        await port.close()
+
+
+@contextlib.asynccontextmanager
+async def site(settings: Settings, pages: Pages, room: Room | None) -> AsyncIterator[str]:
+    """The pages, and the simulated audience whose off switch is on one of them. Gives the address to open."""
+    web, paused = settings[WebTable], asyncio.Event()
+    present = room is not None and settings[RoomTable].audience
+
+    def pause(wanted: bool) -> None:
+        paused.set() if wanted else paused.clear()
+        pages.on_audience(present, wanted)
+
+    pages.on_audience(present, False)
+    token = token_for(web.host, settings[PathsTable].data / "web_token")
+    application = make_site(pages, access=Access(web.host, token), room=room, pause_audience=pause if present else None)
+    async with serve_site(application, web.host, web.port) as port:
+        sitting = []
+        if room is not None and present:
+            audience = Audience(load_script(), room.companion.name, now_ms(), random.Random())
+            attending = attend(audience, room, on_happening=pages.on_happening, paused=paused.is_set)
+            sitting.append(asyncio.create_task(attending, name="audience"))
+        try:
+            yield f"http://{browsable(web.host)}:{port}/" + (f"?token={token}" if token else "")
+        finally:
+            for task in sitting:
+                task.cancel()
+            await asyncio.gather(*sitting, return_exceptions=True)
+
+
+def twitch_chat(settings: Settings) -> Chat:
+    """Twitch itself, loaded only where it is wanted."""
+    from bot.auth import TokenFile
+    from bot.twitch import open_twitch
+
+    twitch = settings[TwitchTable]
+    return open_twitch(
+        channel_names(settings),
+        TokenFile(settings[PathsTable].tokens),
+        client_id=twitch.client_id,
+        api_url=twitch.api_url,
+        auth_url=twitch.auth_url,
+        eventsub_url=twitch.eventsub_url,
+        now_ms=now_ms,
+    )
+
+
+def channel_names(settings: Settings) -> tuple[str, ...]:
+    return tuple(name.lstrip("#").lower() for name in settings[TwitchTable].channels)
+
+
+def browsable(host: str) -> str:
+    """What to type into a browser for an address that is listened on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+class Exclusions:
+    """Whose messages are neither learned, quoted nor answered: known bots, and people who opted out.
+
+    Asks the database at most every few seconds for one person, so that a flood does not become a flood of queries.
+    """
+
+    def __init__(self, corpus: Corpus, known_bots: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._corpus = corpus
+        self._bots = {login.casefold() for login in known_bots}
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[float, bool]] = {}
+
+    def __call__(self, message: ChatMessage) -> bool:
+        if message.login in self._bots:
+            return True
+        key = (message.login, message.channel)
+        known = self._known.get(key)
+        now_s = self._clock()
+        if known is None or now_s - known[0] > REMEMBERED_CONSENT_S:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[key] = (now_s, self._corpus.is_opted_out(*key))
+        return known[1]
+
+    def forget_what_is_known(self) -> None:
+        """Somebody has just opted out or in."""
+        self._known.clear()
+
+
+class Voices:
+    """Makes voices from what is on disk. Lives in the brain's loading thread, with a database connection of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        also = (settings[BotTable].name,)
+        self._rules = Rules.of(settings[CorpusTable], settings[CleaningTable], also)
+        self._removal: int | None = None
+        self._corpus: Corpus | None = None
+
+    def corpus(self) -> Corpus:
+        if self._corpus is None:
+            self._corpus = Corpus.open(self._settings[PathsTable].database)
+        return self._corpus
+
+    def stored(self) -> int:
+        return self.corpus().count()
+
+    def removed(self) -> Sequence[str]:
+        """Ids of messages removed since the last call, whoever removed them."""
+        corpus = self.corpus()
+        if self._removal is None:
+            self._removal = corpus.last_removal()
+            return ()
+        removals = corpus.removals(self._removal)
+        if removals:
+            self._removal = removals[-1].number
+        return [removal.message_id for removal in removals if removal.message_id]
+
+    def load(self, checkpoint: Path) -> "Voice":
+        from trainer.voice import load_voice
+
+        device, sampling = self._settings[TrainerTable].device, self._settings[SamplingTable]
+        return load_voice(checkpoint, device, sampling, self._rules, self.corpus())
+
+    def count(self) -> "Voice | None":
+        from trainer.voice import ngram_voice
+
+        return ngram_voice(
+            self.corpus().messages(),
+            sampling=self._settings[SamplingTable],
+            rules=self._rules,
+            tokenizer=self._settings[ModelTable].tokenizer,
+        )
+
+    def close(self) -> None:
+        if self._corpus is not None:
+            self._corpus.close()
+
+
+@contextlib.contextmanager
+def stopping_by_signal(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` on Ctrl-C and SIGTERM; where there are no signals, Ctrl-C ends the event loop as it always does."""
+    loop = asyncio.get_running_loop()
+    if sys.platform == "win32":
+        yield
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
