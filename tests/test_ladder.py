@@ -17,13 +17,15 @@ from trainer.ladder import LadderPlan, RungResult, Underway, climb, finished_run
 from trainer.ladder_chat import chat_data, read_log
 from trainer.ladder_data import LadderData, read_text, text_data
 from trainer.ladder_table import ladder_table
-from trainer.lr_find import range_test
+from trainer.lr_find import find_share, range_test
 from trainer.machine import Machine
 from trainer.metrics import METRICS_FILE, read_events
 from trainer.models.opened import OpenedLines
+from trainer.optim import Rates
 from trainer.plan import Speed
 from trainer.rung_training import Plan, document_batches, stream_batches
-from trainer.rungs import RUNGS, Rung, choose_rungs
+from trainer.rungs import RUNGS, Rung, Task, choose_rungs
+from trainer.rungs.production import planned
 from trainer.settings import ModelTable
 
 SYLLABLES = ("ka", "ri", "mo", "len", "ta", "shi", "vor", "a", "el", "na")
@@ -223,6 +225,16 @@ def test_the_range_test_suggests_a_rate_below_the_edge() -> None:
     found = range_test(step, lowest=1e-4, highest=10.0, steps=100)
     assert found.rates[-1] < 10.0, "it stops once the loss has blown up"
     assert 1e-2 < found.suggestion < 1.0, "a parabola of curvature 2 diverges beyond a rate of 1"
+
+
+def test_the_built_in_rates_of_the_production_model_are_near_what_its_range_test_suggests() -> None:
+    data = text_data(invented_text(400), name="text", level="char", documents="whole", seed=1)
+    table = ModelTable(n_layer=1, n_embd=32, block_size=32)
+    task = Task(data, Machine(torch.device("cpu"), False, Speed(2e10, 1)), table, 60, 20.0, 1)
+    model, planned_run = planned(task, data.train.tokens)
+    found = find_share(model, data.train.stream(), Rates(), batch_size=planned_run.batch_size, steps=80, seed=1)
+    assert found.losses[0] == pytest.approx(math.log(data.vocab_size), abs=0.5)
+    assert 0.05 < found.suggestion < 20
 
 
 def test_the_rate_warms_up_stays_and_decays() -> None:

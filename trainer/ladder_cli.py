@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the `backchat` command."""
     app.command()(ladder)
     app.command()(report)
+    app.command(name="lr-find")(lr_find)
 
 
 def ladder(
@@ -119,6 +120,53 @@ def report(
 
     settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
     typer.echo(f"The report: {write_report(find_run(settings[PathsTable].checkpoints, run))}")
+
+
+def lr_find(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A chat log or a plain .txt; the channel's own chat unless given.", show_default=False),
+    ] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Tokens: char for a text, [model] tokenizer for chat.", show_default=False)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="How long the run is that is planned for.", min=0.01, show_default=False)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="How many rates are tried.", min=10)] = 150,
+) -> None:
+    """Find how fast the production GPT may learn: raise its rates at every step until it blows up."""
+    from rich.console import Console
+
+    from trainer.device import choose_device
+    from trainer.lr_find import find_share
+    from trainer.machine import measure, use_threads
+    from trainer.optim import Rates
+    from trainer.pictures import range_test
+    from trainer.run_report import write_range
+    from trainer.rungs import Task
+    from trainer.rungs.production import planned
+
+    settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
+    table = settings[TrainerTable]
+    console = Console()
+    with console.status("reading") as status:
+        machine = measure(choose_device(table.device), use_threads(table.threads))
+        learned_from = _read(data, level, "whole", table.seed, settings)
+        status.update("raising the rate")
+        seconds = 60 * (minutes or table.minutes)
+        task = Task(learned_from, machine, settings[ModelTable], steps, seconds, table.seed)
+        tokens = learned_from.train.stream()
+        model, plan = planned(task, len(tokens))
+        rates = Rates(weight_decay=plan.weight_decay)
+        found = find_share(model, tokens, rates, batch_size=plan.batch_size, steps=steps, seed=table.seed)
+    typer.echo(plan.sentence)
+    typer.echo(
+        f"Lowest loss at {found.lowest_at:.2g} times the built-in rates, suggested {found.suggestion:.2g} times: "
+        + ("they are right." if 1 / 3 <= found.suggestion <= 3 else "they are off for this chat; please report it.")
+    )
+    page = write_range(settings[PathsTable].checkpoints, learned_from.name, plan.sentence, range_test(found))
+    typer.echo(f"The plot: {page}")
 
 
 def _read(

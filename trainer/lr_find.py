@@ -1,11 +1,16 @@
 """The learning-rate range test (Smith 2015): raise the rate step by step, and take one well before the loss blows up.
 
-Knows nothing of what is trained: it is given a step to take at a rate.
+`range_test` knows nothing of what is trained: it is given a step to take at a rate.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from trainer.loop import World, blocks
+from trainer.models.gpt import GPT, next_token_loss
+from trainer.models.language_model import Tokens
+from trainer.optim import Optimizers, Rates
 
 SMOOTHING = 0.9
 DIVERGED = 1.5  # times the lowest smoothed loss
@@ -52,3 +57,23 @@ def range_test(
         return RangeTest((), (), (), lowest, lowest)
     lowest_at = rates[min(range(len(rates)), key=smoothed.__getitem__)]
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), lowest_at, lowest_at / 3)
+
+
+def find_share(model: GPT, tokens: Tokens, rates: Rates, *, batch_size: int, steps: int, seed: int) -> RangeTest:
+    """The range test for the production GPT, which has a rate for each kind of weight: all are multiplied by the same
+    share, so that a suggestion of 1 says that the built-in rates are right. Leaves `model` trained to pieces."""
+    optimizers = Optimizers(model, rates)
+    batches = blocks(
+        tokens, block_size=model.config.block_size, reach=model.reach, start_token=model.config.start_token,
+        batch_size=batch_size, seed=seed, world=World(),
+    )  # fmt: skip
+    model.train()
+
+    def step(share: float) -> float:
+        loss = next_token_loss(model, next(batches).to(model.device))
+        optimizers.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizers.step(share)
+        return float(loss.detach())
+
+    return range_test(step, lowest=1e-3, highest=100.0, steps=steps)

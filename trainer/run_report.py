@@ -11,6 +11,7 @@ from trainer.metrics import METRICS_FILE, read_events
 from trainer.report import CurvePoint, Report, Row, page
 
 REPORT_FILE = "report.html"
+RANGE_FILE = "lr-find.html"
 TOLD_SAMPLES = 8
 TITLES: Mapping[str, str] = {"gpt": "GPT", "ngram": "n-gram", "mixture": "GPT and n-gram together"}
 ADDS: Mapping[str, str] = {
@@ -23,7 +24,23 @@ ADDS: Mapping[str, str] = {
 def write_report(folder: Path, pictures: Mapping[str, Any] | None = None) -> Path:
     """Write `report.html` into a run's folder and return it. Raises TrainingError for a folder that is no run."""
     report = ladder_report(folder) if (folder / PLAN_FILE).is_file() else run_report(folder, pictures or {})
-    file = folder / REPORT_FILE
+    return _write(folder / REPORT_FILE, report)
+
+
+def write_range(checkpoints: Path, data: str, lead: str, picture: Mapping[str, Any]) -> Path:
+    """Write the plot of a range test of the production model and return it."""
+    report = Report(
+        title="How fast may it learn?",
+        lead=f"{data}. {lead}. Rates are told as multiples of the built-in ones.",
+        rows=(),
+        pictures={"range_test": picture},
+    )
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    return _write(checkpoints / RANGE_FILE, report)
+
+
+def _write(file: Path, report: Report) -> Path:
+    """Whole or not at all."""
     partial = file.with_name(f".{file.name}.partial")
     try:
         partial.write_text(page(report), encoding="utf-8")

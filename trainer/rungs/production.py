@@ -14,6 +14,7 @@ from trainer.models.language_model import LanguageModel, LogProbabilities, Token
 from trainer.models.mixture import Mixture, count, weigh
 from trainer.models.ngram import NGram
 from trainer.optim import Rates
+from trainer.plan import Plan as TrainingPlan
 from trainer.plan import make_plan
 from trainer.rung_training import Progress
 from trainer.rungs.rung import EVALUATIONS, Outcome, Task, Update
@@ -23,28 +24,10 @@ ASIDE_TOKENS = 30_000  # of the training side, kept from both memories while the
 
 def gpt(task: Task) -> Iterator[Update | Outcome]:
     """The production model as `backchat train` would plan it for these tokens, this time and this machine."""
-    data, machine = task.data, task.machine
+    data = task.data
     learned, _ = _aside(data)
     tokens = np.concatenate(learned)
-    plan = make_plan(
-        len(tokens), task.seconds / 60, machine.speed, data.vocab_size, task.model, evaluations=EVALUATIONS
-    )
-    torch.manual_seed(task.seed)
-    model = GPT(
-        GPTConfig(
-            vocab_size=data.vocab_size,
-            start_token=data.start_token,
-            block_size=plan.shape.block_size,
-            n_layer=plan.shape.n_layer,
-            n_head=plan.shape.n_head,
-            n_embd=plan.shape.n_embd,
-            tied=task.model.tied,
-            dropout=plan.dropout,
-            orders=plan.orders,
-        )
-    )
-    model.half_precision = machine.half_precision
-    model.to(machine.device)
+    model, plan = planned(task, len(tokens))
     yield Update(model, Progress(0, 0.0, math.nan, 0.0, 0.0, 0.0), plan.steps)
     budget = loop.Budget(min(plan.most_steps, task.steps), task.seconds, plan.batch_size, task.seed)
     told, losses, steps = 1 / EVALUATIONS, [], 0
@@ -61,6 +44,28 @@ def gpt(task: Task) -> Iterator[Update | Outcome]:
             yield Update(model, since, plan.steps)
     task.kept["gpt"] = model
     yield Outcome(model, model.parameters_count, plan.sentence, steps)
+
+
+def planned(task: Task, tokens: int) -> tuple[GPT, TrainingPlan]:
+    """The production GPT, untrained, with the plan that a run on so many tokens would have."""
+    data, machine = task.data, task.machine
+    plan = make_plan(tokens, task.seconds / 60, machine.speed, data.vocab_size, task.model, evaluations=EVALUATIONS)
+    torch.manual_seed(task.seed)
+    model = GPT(
+        GPTConfig(
+            vocab_size=data.vocab_size,
+            start_token=data.start_token,
+            block_size=plan.shape.block_size,
+            n_layer=plan.shape.n_layer,
+            n_head=plan.shape.n_head,
+            n_embd=plan.shape.n_embd,
+            tied=task.model.tied,
+            dropout=plan.dropout,
+            orders=plan.orders,
+        )
+    )
+    model.half_precision = machine.half_precision
+    return model.to(machine.device), plan
 
 
 def mixture(task: Task) -> Iterator[Update | Outcome]:
