@@ -157,6 +157,7 @@ class OAuthCalls(Protocol):
 
     client_secret: str | None
 
+    def use_client(self, client_id: str, client_secret: str | None = None) -> None: ...
     async def refresh_token(self, refresh_token: str, /) -> Any: ...
     async def validate_token(self, token: str, /) -> Any: ...
     async def revoke_token(self, token: str, /) -> None: ...
@@ -209,7 +210,7 @@ class TokenKeeper:
             account = self.account(user_id)
             if account.access_token != stale:
                 return account.access_token
-            self._oauth.client_secret = self.signed_in.client_secret
+            self._oauth.use_client(self.signed_in.client_id, self.signed_in.client_secret)
             try:
                 fresh = await self._oauth.refresh_token(account.refresh_token)
             except TwitchError as error:
@@ -229,7 +230,7 @@ class TokenKeeper:
         """A token of the application itself, for the bot badge and conduits. Needs the client secret."""
         async with self._app_lock:
             if self._app_token is None or self._app_token == stale:
-                self._oauth.client_secret = self.signed_in.client_secret
+                self._oauth.use_client(self.signed_in.client_id, self.signed_in.client_secret)
                 if not self._oauth.client_secret:
                     raise SignInError("Twitch: this needs the client secret; run `backchat login --client-secret`")
                 self._app_token = (await self._oauth.client_credentials_token()).access_token
@@ -282,6 +283,7 @@ class TokenKeeper:
     async def revoke(self, user_id: str) -> None:
         """Sign an account out at Twitch and here. A token that Twitch does not know any more is simply forgotten."""
         account = self.account(user_id)
+        self._oauth.use_client(self.signed_in.client_id, self.signed_in.client_secret)
         try:
             await self._oauth.revoke_token(account.access_token)
         except TwitchError as error:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from bot.eventsub_dedup import Deduplicator
-from corpus.errors import BackchatError
+from corpus.errors import BackchatError, SignInError
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class EventSub:
         self.last_frame_s: float | None = None
 
     async def run(self) -> None:
-        """Listen, and come back after every loss, with back-off, until cancelled."""
+        """Listen, and come back after every loss, with back-off, until cancelled. Raises `SignInError` alone."""
         failures = 0
         async with aiohttp.ClientSession() as self._http:
             while True:
@@ -125,6 +125,9 @@ class EventSub:
                     await self._listen()
                 except Lost as lost:
                     reason = str(lost)
+                except SignInError:
+                    self._set_connected(False, "the sign-in is dead")
+                    raise
                 except BackchatError as error:
                     reason = str(error)
                 except (
@@ -221,24 +224,25 @@ class EventSub:
     async def _keep_repaired(self, session_id: Callable[[], str], attached: "asyncio.Task[None]") -> None:
         """See now and then, and soon after a revocation, that all subscriptions are still there."""
         await attached
+        delay_s = self._timings.repair_after_revocation_s
         while True:
-            soon = False
             try:
                 async with asyncio.timeout(self._timings.repair_every_s):
                     await self._repair_soon.wait()
-                    soon = True
             except TimeoutError:
                 pass
-            if soon:
+            else:
                 self._repair_soon.clear()
-                await asyncio.sleep(self._timings.repair_after_revocation_s)
+                await asyncio.sleep(delay_s)
             try:
                 await self._attachment.repair(session_id())
+                delay_s = self._timings.repair_after_revocation_s
+            except SignInError:
+                raise
             except BackchatError as error:
                 log.warning("EventSub: subscriptions could not be checked: %s", error)
-                self._set_connected(True, str(error))
-                if soon:
-                    self._repair_soon.set()
+                delay_s = min(self._timings.repair_every_s, delay_s * 2)
+                self._repair_soon.set()
 
     async def _read(self, session: _Session, *, quiet_s: float | None = None) -> str:
         """Deliver what comes until Twitch asks for a reconnect; returns its URL. Raises `Lost` when the socket is dead.

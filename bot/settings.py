@@ -22,6 +22,9 @@ class BotTable(Table):
     talk_after_lines: Annotated[int, Field(ge=0)] = 30
     offline: bool = False
     reply_s: Annotated[float, Field(gt=0, le=60)] = 8.0
+    scale: Literal["websocket", "conduit"] = "websocket"
+    shard: Annotated[int, Field(ge=0)] = 0
+    shards: Annotated[int, Field(ge=1, le=20_000)] = 1
 
 
 class NarratorTable(Table):

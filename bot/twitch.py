@@ -13,11 +13,13 @@ from typing import Any
 
 from twitchio.http import Route
 
-from bot.auth import Account, TokenFile, TokenKeeper
+from bot.auth import Account, SignedIn, TokenFile, TokenKeeper
 from bot.chat import ChatEvent, ConnectionChanged, MessageReceived, OutgoingLine, Role, SendLimits, Sent, StreamChanged
 from bot.eventsub import EventSub, Timings
+from bot.settings import BotTable
 from bot.twitch_events import events_of, roles_of
 from bot.twitch_http import Helix, TwitchError, TwitchOAuth
+from bot.twitch_overheard import Irc, overhear
 from bot.twitch_subscriptions import (
     ConduitShard,
     SessionSubscriptions,
@@ -27,6 +29,7 @@ from bot.twitch_subscriptions import (
     heard_by_companion,
 )
 from corpus.errors import BackchatError, ChatError, SignInError
+from corpus.settings import PathsTable, TwitchTable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,13 @@ VALIDATE_EVERY_S = 3600.0
 LOOK_AT_TOKENS_EVERY_S = 5.0
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+SIGN_IN_AGAIN_S = 300.0  # a dead sign-in is mended by a person, whose `backchat login` is noticed at once
+OVERHEAR_FROM_S = 8.0
 FAST_ROLES: frozenset[Role] = frozenset({"broadcaster", "moderator", "vip"})
+
+
+class SignInChanged(Exception):  # noqa: N818 - a turn of events, not an error
+    """Other accounts or scopes are signed in than the listeners were built from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +83,9 @@ class TwitchChat:
         helix: Helix,
         eventsub_url: str,
         *,
+        irc: Irc | None = None,
         scale: Scale | None = None,
         timings: Timings | None = None,
-        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         validate_every_s: float = VALIDATE_EVERY_S,
         look_at_tokens_every_s: float = LOOK_AT_TOKENS_EVERY_S,
@@ -87,7 +96,7 @@ class TwitchChat:
         self._eventsub_url = eventsub_url
         self._scale = scale or Scale()
         self._timings = timings or Timings()
-        self._now_ms = now_ms
+        self._irc = irc
         self._sleep = sleep
         self._validate_every_s = validate_every_s
         self._look_at_tokens_every_s = look_at_tokens_every_s
@@ -113,9 +122,12 @@ class TwitchChat:
                     await self._find_channels(companion)
                     retry_s = FIRST_RETRY_S
                     await self._serve(companion)
+                except SignInChanged:
+                    self._put(ConnectionChanged(False, "the sign-in changed; listening anew"))
                 except BackchatError as error:
+                    self._companion = None
                     self._put(ConnectionChanged(False, str(error)))
-                    await self._wait_for_tokens(retry_s)
+                    await self._pause(error, retry_s)
                     retry_s = min(LONGEST_RETRY_S, retry_s * 2)
         finally:
             await self._helix.close()
@@ -162,7 +174,9 @@ class TwitchChat:
     # --- signing in
 
     async def _sign_in(self) -> Account:
-        user_id = self._keeper.signed_in.companion
+        signed_in = self._keeper.signed_in
+        user_id = signed_in.companion
+        self._helix.use_client(signed_in.client_id)
         if user_id is None:
             raise SignInError("not signed in to Twitch; run `backchat login`")
         self._companion = await self._keeper.validate(user_id)
@@ -179,23 +193,43 @@ class TwitchChat:
         if not self._ids:
             raise ChatError("Twitch knows none of [twitch] channels; mend them in config.toml")
 
-    def _signed_in_as(self) -> _SignedInAs:
-        now = self._keeper.signed_in
-        accounts = frozenset((account.user_id, account.scopes) for account in now.accounts.values())
-        return _SignedInAs(now.companion, accounts)
+    def _signed_in_as(self) -> _SignedInAs | None:
+        """None while the token file cannot be read: that is no reason to stop listening."""
+        now = self._tokens_or_none()
+        if now is None:
+            return None
+        return _SignedInAs(now.companion, frozenset((one.user_id, one.scopes) for one in now.accounts.values()))
+
+    async def _pause(self, error: BackchatError, retry_s: float) -> None:
+        """Until it is worth trying again. Where that takes long, listen without an account meanwhile."""
+        seconds = SIGN_IN_AGAIN_S if isinstance(error, SignInError) else retry_s
+        if self._irc is None or seconds < OVERHEAR_FROM_S:
+            await self._wait_for_tokens(seconds)
+            return
+
+        def connected(is_connected: bool, detail: str) -> None:
+            where = ", ".join(f"#{channel}" for channel in self._channels)
+            self._put(ConnectionChanged(is_connected, f"{where} without an account: {detail}; {error}"))
+
+        reading = asyncio.create_task(overhear(self._irc, self._channels, self._put, connected=connected))
+        try:
+            await self._wait_for_tokens(seconds)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _wait_for_tokens(self, seconds: float) -> None:
-        """For `seconds`, or until somebody signs in: `backchat login` works while the companion runs."""
-        before = self._signed_in_as_or_none()
+        """For `seconds`, or until the token file changes: `backchat login` works while the companion runs."""
+        before = self._tokens_or_none()
         waited_s = 0.0
-        while waited_s < seconds and self._signed_in_as_or_none() == before:
+        while waited_s < seconds and self._tokens_or_none() == before:
             step_s = min(self._look_at_tokens_every_s, seconds - waited_s)
             await self._sleep(step_s)
             waited_s += step_s
 
-    def _signed_in_as_or_none(self) -> _SignedInAs | None:
+    def _tokens_or_none(self) -> SignedIn | None:
         try:
-            return self._signed_in_as()
+            return self._keeper.signed_in
         except SignInError:
             return None
 
@@ -209,13 +243,24 @@ class TwitchChat:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for ear in self.ears:
-                    tasks.create_task(ear.listener.run())
+                    tasks.create_task(self._listen(ear))
                 tasks.create_task(self._validate_hourly())
-                while self._signed_in_as_or_none() in (before, None):
+                while self._signed_in_as() in (before, None):
                     await self._sleep(self._look_at_tokens_every_s)
-                raise ChatError("the sign-in changed; listening anew")
+                raise SignInChanged
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    async def _listen(self, ear: _Ear) -> None:
+        """A broadcaster whose sign-in died costs their events; the companion's own costs the connection."""
+        while True:
+            try:
+                await ear.listener.run()
+            except SignInError as error:
+                if ear is self.ears[0]:
+                    raise
+                self._tell(str(error))
+                await self._wait_for_tokens(SIGN_IN_AGAIN_S)
 
     def _build_ears(self, companion: Account) -> list[_Ear]:
         of_companion: list[Wanted] = []
@@ -329,6 +374,8 @@ class TwitchChat:
                 try:
                     await self._keeper.validate(user_id)
                 except BackchatError as error:
+                    if isinstance(error, SignInError) and user_id == self._keeper.signed_in.companion:
+                        raise
                     log.warning("%s", error)
 
     # --- speaking
@@ -363,27 +410,46 @@ def open_twitch(
     api_url: str,
     auth_url: str,
     eventsub_url: str,
+    irc: Irc | None = None,
     scale: Scale | None = None,
     timings: Timings | None = None,
+    validate_every_s: float = VALIDATE_EVERY_S,
+    look_at_tokens_every_s: float = LOOK_AT_TOKENS_EVERY_S,
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
 ) -> TwitchChat:
     """A TwitchChat with its parts put together, from [twitch] settings and the token file. Makes no connection yet."""
     keeper = open_keeper(tokens, client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
-    client_id = client_id or keeper.signed_in.client_id
     helix = Helix(keeper, client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
-    return TwitchChat(channels, keeper, helix, eventsub_url, scale=scale, timings=timings, now_ms=now_ms)
+    return TwitchChat(
+        channels,
+        keeper,
+        helix,
+        eventsub_url,
+        irc=irc,
+        scale=scale,
+        timings=timings,
+        validate_every_s=validate_every_s,
+        look_at_tokens_every_s=look_at_tokens_every_s,
+    )
+
+
+def chat_on_twitch(twitch: TwitchTable, paths: PathsTable, bot: BotTable) -> TwitchChat:
+    """Twitch as the settings describe it. Without a sign-in it only listens, and says how to log in."""
+    return open_twitch(
+        twitch.channels,
+        TokenFile(paths.tokens),
+        client_id=twitch.client_id,
+        api_url=twitch.api_url,
+        auth_url=twitch.auth_url,
+        eventsub_url=twitch.eventsub_url,
+        irc=Irc(twitch.irc_host, twitch.irc_port, twitch.irc_tls),
+        scale=Scale(bot.scale == "conduit", bot.shard, bot.shards),
+    )
 
 
 def open_keeper(
     tokens: TokenFile, *, client_id: str, api_url: str, auth_url: str, now_ms: Callable[[], int]
 ) -> TokenKeeper:
-    """The keeper of a token file. The client id is the file's where the settings name none."""
-    signed_in = tokens.read()
-    oauth = TwitchOAuth(
-        client_id=client_id or signed_in.client_id,
-        client_secret=signed_in.client_secret,
-        api_url=api_url,
-        auth_url=auth_url,
-        now_ms=now_ms,
-    )
+    """The keeper of a token file, whose client id goes before the settings' where somebody is signed in."""
+    oauth = TwitchOAuth(client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
     return TokenKeeper(tokens, oauth, now_ms=now_ms)

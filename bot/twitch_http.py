@@ -58,6 +58,12 @@ class TwitchOAuth(OAuth):
         super().__init__(client_id=client_id, client_secret=client_secret)
         self._now_ms = now_ms
 
+    def use_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Speak as this application from now on: tokens belong to the one they were made for."""
+        if client_id:
+            self.client_id = self._client_id = client_id
+        self.client_secret = client_secret
+
     async def request(self, route: Route) -> Any:
         await self._init_session()
         url, _, query = str(route.url).partition("?")

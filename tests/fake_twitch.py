@@ -138,6 +138,8 @@ class FakeTwitch:
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.port = 0
+        self.live: set[str] = set()
+        self._turn = 0
 
     # --- starting and stopping
 
@@ -159,7 +161,6 @@ class FakeTwitch:
         app.router.add_get("/helix/eventsub/conduits/shards", self._get_shards)
         app.router.add_patch("/helix/eventsub/conduits/shards", self._update_shards)
         app.router.add_get("/ws", self._websocket)
-        self.live: set[str] = set()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -626,11 +627,10 @@ class FakeTwitch:
         if made.transport["method"] == "websocket":
             return self.sessions.get(made.transport["session_id"])
         shards = self.conduits[made.transport["conduit_id"]]["shards"]
-        for session_id in shards.values():
-            session = self.sessions.get(session_id or "")
-            if session and session.open:
-                return session
-        return None
+        attached = [self.sessions.get(session_id or "") for session_id in shards.values()]
+        working = [session for session in attached if session and session.open]
+        self._turn += 1
+        return working[self._turn % len(working)] if working else None
 
     async def notify(self, kind: str, event: dict[str, Any], *, copies: int = 1, message_id: str | None = None) -> int:
         """Send an event to everyone subscribed to it, `copies` times with the same id; to how many it went out."""

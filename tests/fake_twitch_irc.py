@@ -35,9 +35,9 @@ class FakeIrc:
             writer.transport.abort()
         await asyncio.sleep(0)
 
-    @property
-    def readers(self) -> int:
-        return len(self._joined)
+    def joined(self, channel: str) -> int:
+        """How many read a channel."""
+        return sum(channel in channels for channels in self._joined.values())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._joined[writer] = set()
