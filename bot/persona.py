@@ -204,7 +204,7 @@ def typed(text: str, table: PersonaTable, random: Random) -> str:
             word = word.lower()
         words.append(word)
     line = " ".join(words)
-    if table.capital and not shout and "_" not in words[0]:
+    if table.capital and not shout and "_" not in words[0] and words[0] not in EMOTES:
         line = line[:1].upper() + line[1:]
     last = words[-1]
     if table.ending and last not in EMOTES and last[-1:].isalnum() and random.random() < 0.8:

@@ -89,7 +89,7 @@ class RunView:
             self.body["first"] = sample
         self.body["newest"] = sample
         if event.get("best"):
-            self.body["best"] = {"step": step, "losses": event["losses"]}
+            self.body["best"] = {"step": step, "losses": event["losses"], "sample": sample}
 
     def _on_promotion(self, event: Mapping[str, Any]) -> None:
         self.body["promoted"] = {
@@ -101,6 +101,9 @@ class RunView:
 
     def _on_run_finished(self, event: Mapping[str, Any]) -> None:
         self.body["state"] = "finished"
+        if self.body["best"]:
+            # What is kept of a run is its best, not its last, so that is what its page ends on.
+            self.body["newest"] = self.body["best"]["sample"]
         self.body["finished"] = {
             "reason": str(event["reason"]),
             "seconds": event["seconds"],

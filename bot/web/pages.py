@@ -68,6 +68,7 @@ class Pages:
             "companion": self.companion,
             "local": self.local,
             "assets": self._assets,
+            "emotes": EMOTES if self.local else {},
             "lines": list(self._lines),
             "training": self._run.body,
             **self._facts,

@@ -47,7 +47,8 @@ export class Chart {
     host.addEventListener("pointerleave", () => this.point(null));
   }
 
-  draw(drawn, planned) {
+  draw(drawn, planned, best) {
+    this.best = best;
     this.drawn = drawn.filter((line) => line.points.length > 0);
     this.planned = planned || 0;
     this.paint();
@@ -89,6 +90,10 @@ export class Chart {
         picture.append(svg("path", { class: "area", d: `${path}L${right} ${height - box.bottom}L${first} ${height - box.bottom}Z` }));
       }
       picture.append(svg("path", { class: `curve ${line.name}`, d: path }));
+      const kept = line === main && line.points.find((point) => point[0] === this.best);
+      if (kept && kept !== line.points[line.points.length - 1]) {
+        picture.append(svg("circle", { class: "kept", cx: x(kept[0]), cy: y(kept[1]), r: 5 }));
+      }
       const [step, value] = line.points[line.points.length - 1];
       if (line.name !== "train") picture.append(svg("circle", { class: `dot ${line.name}`, cx: x(step), cy: y(value), r: line === main ? 4 : 3 }));
     }

@@ -34,6 +34,18 @@ export function words(line, names = []) {
   return made;
 }
 
+/** A text that has no emote ranges, as a line that has them: `emotes` maps the words to look for to their pictures. */
+export function withEmotes(text, emotes) {
+  const found = [];
+  let at = 0;
+  for (const part of text.split(/(\s+)/)) {
+    const length = Array.from(part).length;
+    if (Object.hasOwn(emotes, part)) found.push([emotes[part], at, at + length]);
+    at += length;
+  }
+  return { text, emotes: found };
+}
+
 function addText(into, text, names) {
   const lowered = names.map((name) => name.toLowerCase());
   for (const part of text.split(/([@!]?[\p{L}\p{N}_]+)/u)) {

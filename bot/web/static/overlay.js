@@ -63,11 +63,12 @@ function draw(run) {
     shown.loss.hidden = !main?.points.length;
     if (main?.points.length) {
       const first = main.points[0][1];
-      const now = main.points[main.points.length - 1][1];
+      const best = run.state === "finished" && main.points.find((point) => point[0] === run.best?.step);
+      const now = (best || main.points[main.points.length - 1])[1];
       shown.loss.querySelector(".value").textContent = now.toFixed(2);
       shown.loss.querySelector(".fall").textContent = main.points.length > 1 ? `from ${first.toFixed(2)}` : "untrained";
       chart ??= new Chart(shown.loss.querySelector(".chart"), () => {});
-      chart.draw(drawn, run.planned_steps);
+      chart.draw(drawn, run.planned_steps, run.best?.step);
     }
   }
   if (shown.samples) {

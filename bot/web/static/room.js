@@ -1,13 +1,12 @@
 // The room page: chat, a box to type in, and what the companion is learning.
 
 import { Chart, NAMES, series } from "./chart.js";
-import { chatLine, element } from "./lines.js";
+import { chatLine, element, withEmotes, words } from "./lines.js";
 import { act, follow } from "./live.js";
 
 const MOST_LINES = 250;
-const EMOTES = ["bcHype", "bcSoup", "bcDoor", "bcCry", "bcLurk", "bcGG", "bcNoted", "bcSip", "bcWat", "bcLove"];
 const find = (id) => document.getElementById(id);
-const state = { companion: "backchat", local: true, training: {}, programs: {}, speaking: null, audience: {}, unit: "nats", replyTo: null };
+const state = { companion: "backchat", local: true, training: {}, programs: {}, speaking: null, audience: {}, unit: "nats", replyTo: null, emotes: {} };
 const sent = { lines: [], at: 0 };
 const number = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -148,16 +147,19 @@ function showEmotes(open) {
   find("emotes").hidden = !open;
   find("emotes-button").setAttribute("aria-expanded", String(open));
 }
-for (const name of EMOTES) {
-  const button = element("button");
-  button.type = "button";
-  button.title = name;
-  const picture = element("img");
-  picture.src = `/static/emotes/room_${name.slice(2).toLowerCase()}.svg`;
-  picture.alt = name;
-  button.append(picture);
-  button.addEventListener("click", () => insert(name));
-  find("emotes").append(button);
+function drawEmotes() {
+  const buttons = Object.entries(state.emotes).map(([name, id]) => {
+    const button = element("button");
+    button.type = "button";
+    button.title = name;
+    const picture = element("img");
+    picture.src = `/static/emotes/${id}.svg`;
+    picture.alt = name;
+    button.append(picture);
+    button.addEventListener("click", () => insert(name));
+    return button;
+  });
+  find("emotes").replaceChildren(...buttons);
 }
 find("emotes-button").addEventListener("click", () => showEmotes(find("emotes").hidden));
 document.addEventListener("click", (event) => {
@@ -192,15 +194,16 @@ function drawTraining() {
   const run = state.training;
   const drawn = series(run, state.unit);
   find("empty").hidden = drawn.length > 0;
-  chart.draw(drawn, run.planned_steps);
+  chart.draw(drawn, run.planned_steps, run.best?.step);
   drawLegend(null);
   const main = drawn.find((line) => line.name === "gpt") ?? drawn.find((line) => line.name !== "train");
   find("loss-unit").textContent = lossUnit();
   if (main?.points.length) {
     const first = main.points[0][1];
-    const now = main.points[main.points.length - 1][1];
+    const best = run.state === "finished" && main.points.find((point) => point[0] === run.best?.step);
+    const now = (best || main.points[main.points.length - 1])[1];
     find("loss").textContent = now.toFixed(2);
-    find("fall").textContent = main.points.length > 1 ? `from ${first.toFixed(2)}, ${now <= first ? "down" : "up"} ${Math.abs(first - now).toFixed(2)}` : "untrained";
+    find("fall").textContent = main.points.length > 1 ? `${best ? "best, " : ""}from ${first.toFixed(2)}, ${now <= first ? "down" : "up"} ${Math.abs(first - now).toFixed(2)}` : "untrained";
     find("loss-words").textContent = `Validation loss ${now.toFixed(2)} ${lossUnit()} at step ${run.step}`;
   } else {
     find("loss").textContent = "–";
@@ -213,7 +216,13 @@ function drawTraining() {
 function drawSample(id, sample, otherwise) {
   const box = find(id);
   const lines = sample?.lines?.length ? sample.lines : [sample ? "(nothing)" : otherwise];
-  box.replaceChildren(...lines.map((line) => element("p", "", line)));
+  box.replaceChildren(
+    ...lines.map((line) => {
+      const made = element("p");
+      made.append(words(withEmotes(line, state.emotes)));
+      return made;
+    }),
+  );
   find(`${id}-step`).textContent = sample ? `step ${number.format(sample.step)}` : "";
 }
 
@@ -261,8 +270,8 @@ function drawStage() {
     detail = parts.join(", ");
   } else if (run.promoted) {
     now = run.promoted.promoted ? `Promoted ${ago(run.promoted.time_ms)}: this is who speaks now` : "Not promoted: the older voice stays";
-    const next = trainer.detail ? ` ${trainer.detail}` : "";
-    detail = `${number.format(stored)} messages heard.${next}`;
+    const heard = stored ? [`${number.format(stored)} messages heard`] : [];
+    detail = [...heard, ...(trainer.detail ? [trainer.detail] : [])].join("; ");
     share = 1;
   }
   find("now").textContent = now;
@@ -335,7 +344,8 @@ const on = {
     pill.lastElementChild.textContent = open ? "live" : "connection lost, trying again";
   },
   everything(body) {
-    Object.assign(state, { companion: body.companion, local: body.local, channel: body.channel });
+    Object.assign(state, { companion: body.companion, local: body.local, channel: body.channel, emotes: body.emotes ?? {} });
+    drawEmotes();
     find("say").hidden = find("commands-row").hidden = !body.local;
     log.replaceChildren();
     for (const line of body.lines) add(line);
