@@ -35,10 +35,8 @@ _UPRIGHT = str.maketrans(
 _SIGNS = frozenset("!|+$@<*.,?:;\"'()[]{}~^=&%#-_/\\°©®×†§")
 _MASKS = frozenset("*#_-•.%&?")
 _VOWEL_LIKE = frozenset("aeiou")
-PIECES_JOINED = 6
-JOINED_LETTERS = 14
+CACHED_LENGTH = 24
 
-# Ordinary short words: a bad word that is put together of nothing but these was not hidden there on purpose.
 _ORDINARY_WORDS = (
     "a ah am an and any are as ass at back bad be been big bit bits but by can case cut dam day did do dog down eat "
     "ed en er fan far few for fun gal game get go good got had hand has he head her here him his hit hit hole hot "
@@ -104,8 +102,8 @@ def decomposed(text: str) -> str:
 class Token:
     """One word as it may be meant. `letters` has repeats kept; `key` is it with every run of a letter made one.
 
-    `whole`: the letters were together in the line, or nearly so; else they were gathered from several words, and only
-    a bad word that takes up all of them counts.
+    `whole`: the letters stood together in the line, or nearly so; else a sign stood between them, and only a bad word
+    that takes up all of them counts. `masked`: stars stand for letters.
     """
 
     letters: str
@@ -116,10 +114,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A line folded: its words one by one as `words` (for phrases), and every reading of them as `tokens`."""
+    """A line folded: its `words` one by one for phrases, every reading of each as `tokens`.
+
+    `pieces` is the letters of each space-separated part, for words that were taken apart; an ordinary short word is
+    marked by False in `odd`: a bad word that is put together of nothing but such words was not hidden there on purpose.
+    """
 
     words: tuple[str, ...]
     tokens: tuple[Token, ...]
+    pieces: tuple[str, ...]
+    odd: tuple[bool, ...]
 
     @property
     def sentence(self) -> str:
@@ -148,26 +152,37 @@ def token(letters: str, *, whole: bool = True, masked: bool = False) -> Token:
 
 def fold(line: str) -> Folded:
     """Fold one line. Linear in its length; at most a bounded number of readings a word."""
-    chunks = decomposed(line).split()
     words: list[str] = []
     tokens: dict[Token, None] = {}
-    pieces: list[str] = []  # the letters of each chunk, for words that were taken apart
-    for chunk in chunks:
-        readings = _readings(chunk)
-        pieces.append(next(iter(readings), ""))
-        for reading, whole in readings.items():
-            tokens[token(reading, whole=whole)] = None
-        if any(character in _TURNED for character in chunk):
-            for reading in _readings(chunk.translate(_UPRIGHT)):
-                tokens[token(reading[::-1])] = None
-        if len(chunk) > 2 and any(character in _MASKS for character in chunk[1:-1]):
-            masked = "".join("*" if character in _MASKS else letter_of(character) for character in chunk)
-            masked = masked.strip("*") if masked[-1] == "*" and chunk[-1] in ".?" else masked
-            tokens[Token(masked, masked, True, True)] = None
-        words += _words(chunk)
-    for joined in _joined(pieces):
-        tokens[token(joined, whole=False)] = None
-    return Folded(tuple(words), tuple(tokens))
+    pieces: list[str] = []
+    for chunk in decomposed(line).split():
+        found = _fold_chunk(chunk) if len(chunk) <= CACHED_LENGTH else _fold_chunk.__wrapped__(chunk)
+        words += found.words
+        tokens.update(dict.fromkeys(found.tokens))
+        pieces.append(found.piece)
+    for letters in _letter_by_letter(pieces):
+        tokens[token(letters)] = None
+    return Folded(tuple(words), tuple(tokens), tuple(pieces), tuple(piece not in _ORDINARY for piece in pieces))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    words: tuple[str, ...]
+    tokens: tuple[Token, ...]
+    piece: str
+
+
+@lru_cache(maxsize=16_384)
+def _fold_chunk(chunk: str) -> _Chunk:
+    """One space-separated part of a line. Remembered, because chat says the same words all day."""
+    readings = _readings(chunk)
+    tokens = [token(reading, whole=whole) for reading, whole in readings.items()]
+    if not chunk.isascii() and any(character in _TURNED for character in chunk):
+        tokens += [token(reading[::-1]) for reading in _readings(chunk.translate(_UPRIGHT))]
+    if len(chunk) > 2 and any(character in _MASKS for character in chunk[1:-1]):
+        masked = "".join("*" if character in _MASKS else letter_of(character) for character in chunk.rstrip(".?"))
+        tokens.append(Token(masked, masked, True, True))
+    return _Chunk(tuple(_words(chunk)), tuple(tokens), next(iter(readings), ""))
 
 
 def _readings(chunk: str) -> dict[str, bool]:
@@ -236,26 +251,15 @@ def collapsed_long(word: str) -> str:
     return _LONG_RUN.sub(r"\1\1", word)
 
 
-def _joined(pieces: list[str]) -> list[str]:
-    """Words taken apart: runs of single letters put together, and short neighbours that are not all ordinary words."""
-    joined: dict[str, None] = {}
+def _letter_by_letter(pieces: list[str]) -> list[str]:
+    """Words written one letter at a time, put together."""
+    found: list[str] = []
     run: list[str] = []
     for piece in [*pieces, ""]:
         if len(piece) == 1:
             run.append(piece)
             continue
         if len(run) > 2:
-            joined["".join(run)] = None
+            found.append("".join(run))
         run = []
-    for start, first in enumerate(pieces):
-        if not first or len(first) > JOINED_LETTERS:
-            continue
-        letters, odd = first, first not in _ORDINARY
-        for piece in pieces[start + 1 : start + PIECES_JOINED]:
-            if not piece or len(letters) + len(piece) > JOINED_LETTERS:
-                break
-            letters += piece
-            odd = odd or piece not in _ORDINARY
-            if odd and len(letters) > 3:
-                joined[letters] = None
-    return list(joined)
+    return found

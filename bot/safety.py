@@ -34,14 +34,15 @@ OWN_LINES = 30
 REFUSALS_KEPT = 200
 COMMAND_CHARACTERS = frozenset("/.!?#]>$\\")
 _MENTION = re.compile(r"@+(?=\w)")
-_SPEAKER = re.compile(r"^[\[<(]?\s*@?([\w][\w ]{1,24}?)\s*[\])>]?\s?(?::|»|≫|>)\s")
+_WORD_MENTION = re.compile(r"(?<!\w)@+(?=\w)")  # not the one inside a word, where it is drawn for an a
+_SPEAKER = re.compile(r"^(?:[\[(]?\s?@?(\w{2,25})\s?[\])]?\s?(?::|»|≫)\s(?![()DP3|/])|<\s?@?(\w{2,25})\s?>\s)")
 # What people and templates put before a colon without being anybody.
 _LABEL_WORDS = (
     "me you chat note edit ps psa tldr fun fact loss step status update breaking news reminder warning spoiler "
     "question answer nobody no one everyone also plan result verdict rule lesson today tomorrow mood context "
     "conclusion attempt score level "
 )
-_LABELS = frozenset(_LABEL_WORDS.split()) | {"fun fact", "no one", "breaking news", "pro tip", "hot take"}
+_LABELS = frozenset(_LABEL_WORDS.split())
 _MARKUP = re.compile(r"<\|?/?[a-z_]*\d*\|?>|\[/?(?:inst|system|user|assistant)\]|<<sys>>|\x00", re.IGNORECASE)
 _EMOTE = re.compile(
     r"[a-z]{0,12}[A-Z][a-z]*[A-Z]\w*|[A-Z]{3,12}\d?|(?:Kappa|Keepo|Jebaited|Pog|monka\w+|peepo\w+|pepe\w*|xqcL)\d*"
@@ -103,15 +104,16 @@ class Gate:
         self._settings = settings = settings or SafetyTable()
         self.guards: list[Guard] = list(guards)
         self._now_ms = now_ms
-        words, innocent = built_in_words()
-        allowed = self._allowed(words, settings.allowed)
+        listed = built_in_words()
+        self._innocent_phrases = listed.phrases
+        allowed = self._allowed(listed.words, settings.allowed)
         blocked = [fold(phrase).words for phrase in settings.blocked]
         self._words = WordList(
             [
-                *(word for word in words if word.letters not in allowed),
+                *(word for word in listed.words if word.letters not in allowed),
                 *(Word(phrase[0], "blocked") for phrase in blocked if len(phrase) == 1),
             ],
-            innocent,
+            listed.innocent,
         )
         self._blocked_phrases = tuple(f" {' '.join(phrase)} " for phrase in blocked if phrase)
         self._library = profanex.Filter(
@@ -131,7 +133,7 @@ class Gate:
         letters = {"".join(fold(word).words) for word in allowed}
         slurs = WordList(word for word in words if word.kind == "slur")
         for word in allowed:
-            if slurs.find(fold(word).tokens):
+            if slurs.find(fold(word)):
                 raise SettingsError(
                     "config.toml: [safety] allowed names a slur; slurs are refused at every level, remove it"
                 )
@@ -181,7 +183,7 @@ class Gate:
         if kind == "narration":
             return None
         speaker = _SPEAKER.match(text)
-        if speaker and speaker.group(1).casefold() not in _LABELS and len(speaker.group(1).split()) < 3:
+        if speaker and (speaker.group(1) or speaker.group(2)).casefold() not in _LABELS:
             return "impersonation", "begins as if somebody else spoke"
         if not self._settings.lone_emotes and self._is_lone_emote(text):
             return "lone_emote", ""
@@ -192,7 +194,7 @@ class Gate:
         shape = shape_of(seen)
         if shape is not None:
             return shape, ""
-        folded = fold(text)
+        folded = fold(self._innocent_phrases.sub(" ", _WORD_MENTION.sub("", seen)))
         word = self._worst(text, folded)
         if word is not None and not (word.kind == "profanity" and self._settings.level == "relaxed"):
             return word.kind, word.letters
@@ -206,7 +208,7 @@ class Gate:
 
     def _worst(self, text: str, folded: Folded) -> Word | None:
         """The worst word that either the own list or the library finds."""
-        own = self._words.find(folded.tokens)
+        own = self._words.find(folded)
         if own is not None and own.kind == "slur":
             return own
         for match in (*self._library.find(decomposed(text)), *self._library.find(folded.sentence)):

@@ -31,10 +31,10 @@ _MAIL = re.compile(
 _ADDRESS4 = re.compile(r"(?<![\d.])(?:\d{1,3}\s?(?:\.|\[\.\]|\sdot\s)\s?){3}\d{1,3}(?![\d.])", re.IGNORECASE)
 _ADDRESS6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){2,7}:?(?:[0-9a-f]{1,4}:?){1,6}(?![\w:])", re.IGNORECASE)
 _SOCIAL_SECURITY = re.compile(r"(?<!\d)\d{3}[\s.-]\d{2}[\s.-]\d{4}(?!\d)")
-_NUMBER = re.compile(r"(?<!\d)\+?\(?\d(?:[\s()./·-]{0,3}\d){6,24}(?!\d)")
+_NUMBER = re.compile(r"(?<![\w#])\+?\(?\d(?:[\s()./·-]{0,3}\d){6,24}(?!\d)")
 _POSTAL = re.compile(
     r"\b\d{1,5}[a-z]?\s+(?:[a-z.'-]{2,20}\s+){1,3}"
-    r"(?:street|str|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|terrace|place|pl|square|highway|hwy|parkway)"
+    r"(?:street|str|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|terrace|highway|hwy|parkway)"
     r"\b(?!\s+of\b)|"
     r"\bp\.?\s?o\.?\s?box\s?\d+|\b[A-Z]{2}\s\d{5}(?:-\d{4})?\b|\b[a-zß.-]{3,30}(?:stra(?:ß|ss)e|str\.)\s?\d{1,4}[a-z]?\b|"
     r"\brue\s(?:de\s)?(?:la\s)?[\w'-]{3,20}\s\d{1,4}\b|\b\d{1,4},?\srue\s[\w'-]{2,20}",
@@ -97,6 +97,8 @@ def _number(found: str) -> Shape | None:
         return "card"
     if len(set(digits)) <= 2 or (digits.rstrip("0") != digits and len(digits.rstrip("0")) <= len(digits) // 2):
         return None  # 69696969, 1000000000: nobody's number
+    if re.fullmatch(r"(?:19|20)\d\d\D{1,3}(?:19|20)\d\d(?:\D.*)?", found):
+        return None  # a span of years
     if re.fullmatch(r"\d{1,3}(?:[., ]\d{3})+", found):
         return None  # 1,234,567,890
     if len(digits) >= 9 or (grouped and len(digits) >= 8) or found.startswith("+"):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal, cast, get_args
 
-from bot.folding import Token, collapsed, covers, fold, letter_of, runs
+from bot.folding import Folded, Token, collapsed, covers, letter_of, runs
 
 WordKind = Literal["slur", "sexual", "violence", "profanity", "blocked"]
+REMEMBERED = 50_000
 _SUFFIXES = ("s", "z")
-_HEADING = re.compile(r"\[(\w+)(?: (part|word))?\]")
+_HEADING = re.compile(r"\[(\w+)(?: (part|word|phrases))?\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class WordList:
         self._whole: dict[str, list[Word]] = defaultdict(list)
         self._parts: list[_Part] = []
         self._masked: dict[int, list[Word]] = defaultdict(list)
+        self._known: dict[Token, Word | None] = {}
         self._innocent = frozenset(innocent)
         self._longest_innocent = tuple(sorted({collapsed(word) for word in self._innocent}, key=len, reverse=True))
         for word in words:
@@ -59,14 +61,38 @@ class WordList:
             for form in (word.letters, word.letters + "s", word.letters + "ing", word.letters + "er"):
                 if len(form) > 3:
                     self._masked[len(form)].append(word)
+        self._beginnings = frozenset(key[:end] for key in self._whole for end in range(1, len(key)))
 
-    def find(self, tokens: Iterable[Token]) -> Word | None:
-        """The worst of the words that these tokens say: slurs before everything else, or None."""
+    def find(self, folded: Folded) -> Word | None:
+        """The worst of the words that a line says: slurs before everything else, or None."""
         worst: Word | None = None
-        for token in tokens:
-            said = self._said(token)
-            if said is not None and (worst is None or SEVERITY[said.kind] < SEVERITY[worst.kind]):
-                worst = said
+        for token in folded.tokens:
+            if token not in self._known:
+                if len(self._known) > REMEMBERED:
+                    self._known.clear()
+                self._known[token] = self._said(token)
+            worst = worse(worst, self._known[token])
+        return worse(worst, self._taken_apart(folded))
+
+    def _taken_apart(self, folded: Folded) -> Word | None:
+        """A word written in several pieces. Follows only what may still become one, so it is quick."""
+        worst: Word | None = None
+        for start, letters in enumerate(folded.pieces):
+            odd = folded.odd[start]
+            for piece, piece_odd in zip(folded.pieces[start + 1 :], folded.odd[start + 1 :], strict=True):
+                if collapsed(letters) not in self._beginnings or not piece:
+                    break
+                letters += piece
+                odd = odd or piece_odd
+                if odd and len(letters) > 3:
+                    worst = worse(worst, self._exactly(letters))
+        return worst
+
+    def _exactly(self, letters: str) -> Word | None:
+        worst: Word | None = None
+        for word in self._whole.get(collapsed(letters), ()):
+            if covers(letters, word.letters):
+                worst = worse(worst, word)
         return worst
 
     def _said(self, token: Token) -> Word | None:
@@ -74,10 +100,7 @@ class WordList:
             return self._behind_mask(token.letters)
         if token.letters in self._innocent:
             return None
-        found: Word | None = None
-        for word in self._whole.get(token.key, ()):
-            if covers(token.letters, word.letters) and (found is None or SEVERITY[word.kind] < SEVERITY[found.kind]):
-                found = word
+        found = self._exactly(token.letters)
         if token.whole:
             for part in self._parts:
                 if part.key not in token.key or (found and SEVERITY[found.kind] <= SEVERITY[part.word.kind]):
@@ -105,40 +128,55 @@ class WordList:
         return None
 
 
+def worse(one: Word | None, other: Word | None) -> Word | None:
+    """The worse of two finds, either of which may be none."""
+    if one is None or other is None:
+        return one or other
+    return other if SEVERITY[other.kind] < SEVERITY[one.kind] else one
+
+
 SEVERITY: dict[WordKind, int] = {"slur": 0, "violence": 1, "sexual": 2, "blocked": 3, "profanity": 4}
 
 
-def built_in() -> tuple[tuple[Word, ...], tuple[str, ...]]:
-    """The words of bot/data/words.rot13.txt, and the innocent ones that hold them."""
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """What the package's list holds: words, innocent words that hold them, and whole innocent phrases."""
+
+    words: tuple[Word, ...]
+    innocent: tuple[str, ...]
+    phrases: re.Pattern[str]
+
+
+def built_in() -> BuiltIn:
+    """The package's own list, bot/data/words.rot13.txt."""
     words: list[Word] = []
     innocent: list[str] = []
-    kind, part = "innocent", False
+    phrases: list[str] = []
+    kind, mode = "innocent", ""
     for line in files("bot").joinpath("data/words.rot13.txt").read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
         heading = _HEADING.fullmatch(line)
         if heading:
-            kind, part = heading.group(1), heading.group(2) == "part"
+            kind, mode = heading.group(1), heading.group(2) or ""
             continue
-        for word in codecs.decode(line, "rot13").split():
-            if kind == "innocent":
-                innocent.append(word)
-            elif kind in get_args(WordKind):
-                words.append(Word("".join(map(letter_of, word)), cast(WordKind, kind), part))
-    return tuple(words), tuple(innocent)
-
-
-def folded_words(phrase: str) -> tuple[str, ...]:
-    """A streamer's own word or phrase as the fold sees it."""
-    return fold(phrase).words
+        plain = codecs.decode(line, "rot13")
+        if mode == "phrases":
+            phrases.append(re.escape(plain))
+        elif kind == "innocent":
+            innocent += plain.split()
+        elif kind in get_args(WordKind):
+            letters = ["".join(map(letter_of, word)) for word in plain.split()]
+            words += [Word(word, cast(WordKind, kind), mode == "part") for word in letters]
+    return BuiltIn(tuple(words), tuple(innocent), re.compile(rf"\b(?:{'|'.join(phrases)})\b", re.IGNORECASE))
 
 
 def main() -> None:
     """Print the list plain, for whoever edits it."""
-    words, innocent = built_in()
-    for word in words:
+    listed = built_in()
+    for word in listed.words:
         print(f"{word.kind}\t{'part' if word.part else 'word'}\t{word.letters}")  # noqa: T201
-    for letters in innocent:
+    for letters in listed.innocent:
         print(f"innocent\t\t{letters}")  # noqa: T201
 
 
