@@ -95,6 +95,7 @@ class LadderPlan:
     seed: int
     device: str
     full_size: bool
+    first_steps: int = 0
 
 
 def open_ladder(checkpoints: Path, plan: LadderPlan, now_ms: int, *, anew: bool = False) -> Path:
@@ -133,6 +134,7 @@ def climb(
     machine: Machine,
     model: ModelTable,
     full_size: bool,
+    first_steps: int = 0,
     now_ms: Callable[[], int],
     show: Show,
     clock: Callable[[], float] = time.monotonic,
@@ -152,7 +154,7 @@ def climb(
         for number, rung in enumerate(waiting):
             shares = sum(later.share for later in waiting[number:]) or 1.0
             turn = max(left * rung.share / shares, 1.0)
-            task = Task(data, machine, model, rung.steps, turn, seed, full_size, kept)
+            task = Task(data, machine, model, rung.steps, turn, seed, full_size, first_steps, kept)
             place = f"rung {len(results) + 1} of {len(rungs)}"
             result = _climb_one(rung, task, told, results, run=f"{folder.name}: {rung.title}", place=place)
             _write_json(folder / RUNGS_FOLDER / f"{rung.name}.json", asdict(result))

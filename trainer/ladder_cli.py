@@ -45,6 +45,9 @@ def ladder(
     full_size: Annotated[
         bool, typer.Option(help="The scaled-up rung at the lectures' 10.8 M parameters without a GPU too.")
     ] = False,
+    first_steps: Annotated[
+        int, typer.Option(help="Break the lectures' networks off after so many of their steps; 0: never.", min=0)
+    ] = 0,
     anew: Annotated[bool, typer.Option(help="Begin anew instead of going on with a ladder broken off.")] = False,
 ) -> None:
     """Train every rung on your own chat, from counting bigrams to the GPT, and write a report page."""
@@ -81,6 +84,7 @@ def ladder(
         seed=seed,
         device=machine.device.type,
         full_size=full_size,
+        first_steps=first_steps,
     )
     folder = open_ladder(settings[PathsTable].checkpoints, plan, _now_ms(), anew=anew)
     title = (
@@ -105,6 +109,7 @@ def ladder(
             machine=machine,
             model=settings[ModelTable],
             full_size=full_size,
+            first_steps=first_steps,
             now_ms=_now_ms,
             show=show,
         )
@@ -163,7 +168,7 @@ def lr_find(
     typer.echo(plan.sentence)
     typer.echo(
         f"Lowest loss at {found.lowest_at:.2g} times the built-in rates, suggested {found.suggestion:.2g} times: "
-        + ("they are right." if 1 / 3 <= found.suggestion <= 3 else "they are off for this chat; please report it.")
+        + ("they suit." if 1 / 3 <= found.suggestion <= 3 else "they may be off for this chat.")
     )
     page = write_range(settings[PathsTable].checkpoints, learned_from.name, plan.sentence, range_test(found))
     typer.echo(f"The plot: {page}")

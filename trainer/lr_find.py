@@ -12,7 +12,8 @@ from trainer.models.gpt import GPT, next_token_loss
 from trainer.models.language_model import Tokens
 from trainer.optim import Optimizers, Rates
 
-SMOOTHING = 0.9
+WINDOW = 9  # steps averaged round each, an odd number
+REACHED = 0.95  # of the whole fall
 DIVERGED = 1.5  # times the lowest smoothed loss
 
 
@@ -33,30 +34,41 @@ def range_test(
     """Call `step(rate)` with rates that grow from `lowest` to `highest` by a constant factor; it trains one step and
     gives its loss. Ends early once the loss has left its minimum far below. Raises ValueError for fewer than 10 steps.
 
-    The suggestion is a third of the rate with the lowest loss: beyond it the loss only looks low because every smaller
-    rate went before, and a whole run at that rate would be on the edge.
+    The suggestion is half the smallest rate at which the loss has fallen nearly as far as it ever does. The minimum
+    itself would be too high: it comes late only because every smaller rate went before.
     """
     if steps < 10:
         raise ValueError("a range test needs 10 steps at least")
     rates: list[float] = []
     losses: list[float] = []
-    smoothed: list[float] = []
-    average = 0.0
     for number in range(steps):
         rate = lowest * (highest / lowest) ** (number / (steps - 1))
         loss = step(rate)
         if not math.isfinite(loss):
             break
-        average = SMOOTHING * average + (1 - SMOOTHING) * loss
         rates.append(rate)
         losses.append(loss)
-        smoothed.append(average / (1 - SMOOTHING ** (number + 1)))
+        smoothed = _smoothed(losses)
         if smoothed[-1] > DIVERGED * min(smoothed):
             break
     if not rates:
         return RangeTest((), (), (), lowest, lowest)
-    lowest_at = rates[min(range(len(rates)), key=smoothed.__getitem__)]
-    return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), lowest_at, lowest_at / 3)
+    smoothed = _smoothed(losses)
+    lowest_at = rates[smoothed.index(min(smoothed))]
+    enough = smoothed[0] - REACHED * (smoothed[0] - min(smoothed))
+    edge = next(rate for rate, loss in zip(rates, smoothed, strict=True) if loss <= enough)
+    return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), lowest_at, edge / 2)
+
+
+def _smoothed(losses: list[float]) -> list[float]:
+    """The mean of a window round each loss, narrower at the ends, so that the curve does not lag behind."""
+    reach = WINDOW // 2
+    means = []
+    for place in range(len(losses)):
+        near = min(reach, place, len(losses) - 1 - place)
+        window = losses[place - near : place + near + 1]
+        means.append(sum(window) / len(window))
+    return means
 
 
 def find_share(model: GPT, tokens: Tokens, rates: Rates, *, batch_size: int, steps: int, seed: int) -> RangeTest:

@@ -114,13 +114,16 @@ def _trained(
     batches = _batches(task, network, plan.batch_size)
     plan = with_budget(plan, task.seconds)
     yield Update(model, Progress(0, 0.0, math.nan, 0.0, 0.0, 0.0), plan.steps)
-    told = 1 / EVALUATIONS
-    steps = 0
+    last = min(task.first_steps or plan.steps, plan.steps)
+    often = last / plan.steps / EVALUATIONS
+    told, steps = often, 0
     for progress in train(network, batches, plan, report_every=10, half_precision=half_precision):
         steps = progress.step
         if progress.share_done >= told:
-            told = progress.share_done + 1 / EVALUATIONS
+            told = progress.share_done + often
             yield Update(model, progress, plan.steps)
+        if steps >= last:
+            break
     drawn: dict[str, Any] = {}
     if attention and isinstance(network, LectureGPT):
         drawn["attention"] = pictures.attention(network, task.data)

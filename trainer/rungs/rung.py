@@ -18,7 +18,8 @@ EVALUATIONS = 25  # a trained rung, so that its curve has a shape and an audienc
 @dataclass(frozen=True)
 class Task:
     """What a rung is to be climbed with: at most `steps` and `seconds`. `full_size` asks for the lectures' size where
-    a rung would else fit itself to the machine. `kept` are models that a later rung builds on, by rung."""
+    a rung would else fit itself to the machine. `first_steps`, unless 0, breaks the lectures' networks
+    off after so many of their steps. `kept` are models that a later rung builds on, by rung."""
 
     data: LadderData
     machine: Machine
@@ -27,6 +28,7 @@ class Task:
     seconds: float
     seed: int
     full_size: bool = False
+    first_steps: int = 0
     kept: dict[str, LanguageModel] = field(default_factory=dict)
 
     @property
