@@ -47,6 +47,7 @@ class Progress:
     rate_share: float
     tokens_per_second: float
     done: float
+    share_of_steps: float
     rolled_back: str | None = None
 
 
@@ -164,8 +165,9 @@ def train(
             speed, since, taken = taken / max(since, 1e-9), 0.0, 0
         seconds = world.agree([clock() - started])[0]
         yield Progress(
-            step, seconds, nats, share, speed, min(1.0, max(step / budget.steps, seconds / budget.seconds)), rolled_back
-        )
+            step, seconds, nats, share, speed, min(1.0, max(step / budget.steps, seconds / budget.seconds)),
+            step / budget.steps, rolled_back,
+        )  # fmt: skip
 
 
 class _Loss(nn.Module):

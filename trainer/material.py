@@ -21,7 +21,7 @@ from trainer.settings import ModelTable
 from trainer.tokenizer import Tokenizer, train_tokenizer
 
 HELD_OUT_SHARE = 20  # one training line in so many, the latest ones
-MOST_HELD_OUT = 3000
+MOST_HELD_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def read_chat(corpus: Corpus, rules: Rules) -> Chat:
     return Chat(train, validation, frozenset(corpus.unseen()), removals, last_row)
 
 
+def require_enough(chat: Chat) -> None:
+    """Raises TrainingError that says how many messages are missing, if any are."""
+    if lacking := missing(len(chat.train), len(chat.validation)):
+        raise TrainingError(f"there is too little chat to train on: {lacking}")
+
+
 def prepare(
     chat: Chat,
     table: ModelTable,
@@ -77,8 +83,7 @@ def prepare(
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Material:
     """Train a tokenizer (unless one is given) and encode everything. Raises TrainingError for too little chat."""
-    if lacking := missing(len(chat.train), len(chat.validation)):
-        raise TrainingError(f"there is too little chat to train on: {lacking}")
+    require_enough(chat)
     if tokenizer is None:
         say("learning the vocabulary")
         texts = [part for line in chat.train for part in line.parts if isinstance(part, str)]

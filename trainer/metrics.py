@@ -45,6 +45,7 @@ class StepTaken:
     train_nats_per_token: float
     learning_rate_share: float
     tokens_per_second: float
+    seconds_left: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,9 @@ def make_plan(
     shape = _explicit(_shape(train_tokens, seconds, speed, vocab_size, table), table)
     shape = replace(shape, block_size=max(2, min(shape.block_size, train_tokens)))
     tokens_a_second = speed.flops / shape.flops_per_token(vocab_size)
-    batch_size = max(1, round(_batch_tokens(tokens_a_second * seconds) / shape.block_size))
+    batch_size = max(
+        1, round(_batch_tokens(min(tokens_a_second * seconds, MAX_EPOCHS * train_tokens)) / shape.block_size)
+    )
     batch_tokens = batch_size * shape.block_size
     affordable = tokens_a_second * seconds / batch_tokens
     # More than so many passes over the same chat only overfits, whatever the time left.

@@ -44,6 +44,7 @@ from trainer.tokenizer import Tokenizer
 
 SAMPLE_TOKENS = 40
 STEP_EVENT_SECONDS = 0.5
+LOOKS_COST = 6.0  # a look is followed by at least so many times its own time of training
 
 
 @dataclass(frozen=True)
@@ -166,22 +167,27 @@ class _Run:
     def _steps(self) -> str:
         """The steps; returns why they ended."""
         last_event, last_step, evaluated = 0.0, 0, 0
+        every = self.plan.seconds / self.plan.evaluations
+        due_seconds, due_share = every, 1 / self.plan.evaluations
         for progress in self._training():
             last_step = progress.step
             if progress.rolled_back:
                 self._tell(RolledBack(progress.step, self.desk.now_ms(), progress.rolled_back))
-            if progress.seconds - last_event >= STEP_EVENT_SECONDS or progress.step == 1:
+            due = progress.seconds >= due_seconds or progress.share_of_steps >= due_share
+            if progress.seconds - last_event >= STEP_EVENT_SECONDS or progress.step == 1 or due:
                 last_event = progress.seconds
                 self._tell(self._step(progress))
-            if progress.done >= (evaluated + 1) / self.plan.evaluations:
-                evaluated = int(progress.done * self.plan.evaluations + 1e-9)
-                self._tell(self._step(progress))
-                self._evaluate(progress.step)
+            if due:
+                evaluated = progress.step
+                took = self._evaluate(progress.step)
+                # Looking must not eat up the time for learning, nor the steps of a run that is quick with them.
+                due_seconds = progress.seconds + took + max(every, LOOKS_COST * took)
+                due_share = progress.share_of_steps + 1 / self.plan.evaluations
                 if self.since_best >= self.desk.trainer.patience:
                     return f"no better in {self.since_best} looks at the validation messages"
         if self.desk.stop():
             return "stopped"
-        if evaluated < self.plan.evaluations and last_step:
+        if evaluated < last_step:
             self._evaluate(last_step)
         return "the plan is done"
 
@@ -197,7 +203,8 @@ class _Run:
         for _ in self._training():
             pass
 
-    def _evaluate(self, step: int) -> None:
+    def _evaluate(self, step: int) -> float:
+        """Look at validation, say something, keep what is better; returns how many seconds that took."""
         began = time.monotonic()
         losses, weights = self._losses()
         sample = self._sample()
@@ -217,6 +224,7 @@ class _Run:
             if self.first:
                 self._promote(folder, judge(losses, None, first_run=True))
             self._drop_others(folder)
+        return time.monotonic() - began
 
     def _losses(self) -> tuple[dict[str, Loss], Weights]:
         """All three on the same validation messages, at weights fitted on the training lines that were held out."""
@@ -319,8 +327,9 @@ class _Run:
 
     def _step(self, progress: Progress) -> StepTaken:
         return StepTaken(
-            progress.step, self.desk.now_ms(), progress.nats_per_token, progress.rate_share, progress.tokens_per_second
-        )
+            progress.step, self.desk.now_ms(), progress.nats_per_token, progress.rate_share, progress.tokens_per_second,
+            max(0.0, progress.seconds / max(progress.done, 1e-9) - progress.seconds),
+        )  # fmt: skip
 
     def _finished(self) -> RunFinished:
         now_ms = self.desk.now_ms()

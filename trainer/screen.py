@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -34,17 +34,16 @@ class TrainingScreen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("[bold]step {task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("[bold]{task.fields[step]}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[loss]}  {task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("{task.fields[numbers]}"),
             console=console,
             expand=True,
         )
-        self.bar = self.progress.add_task("training", total=None, loss="", speed="", visible=False)
+        self.bar = self.progress.add_task("training", total=1.0, step="", numbers="", visible=False)
         self.doing = "starting"
         self.plan = ""
+        self.began_ms = 0
         self.looks: list[Evaluated] = []
         self.notices: list[str] = []
         self.live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=False)
@@ -69,11 +68,18 @@ class TrainingScreen:
                 f"{event.plan}\n{event.train_messages:,} messages to learn from, {event.validation_messages:,} to be "
                 f"judged by · {event.parameters / 1e6:.2f} M parameters · {event.vocab_size:,} tokens · {event.device}"
             )
-            self.progress.update(self.bar, total=event.planned_steps, visible=True)
+            self.progress.update(self.bar, step="step 0", visible=True)
+            self.began_ms = event.time_ms
         elif isinstance(event, StepTaken):
             self.doing = ""
-            loss, speed = f"loss {event.train_nats_per_token:.3f}", f"{event.tokens_per_second:,.0f} tokens/s"
-            self.progress.update(self.bar, completed=event.step, loss=loss, speed=speed)
+            spent = (event.time_ms - self.began_ms) / 1000
+            left = f"{int(event.seconds_left) // 60}:{int(event.seconds_left) % 60:02d} left"
+            self.progress.update(
+                self.bar,
+                completed=spent / (spent + event.seconds_left) if event.seconds_left else 1.0,
+                step=f"step {event.step:,}",
+                numbers=f"loss {event.train_nats_per_token:.3f} · {event.tokens_per_second:,.0f} tokens/s · {left}",
+            )
         elif isinstance(event, Evaluated):
             self.looks.append(event)
         elif isinstance(event, RolledBack):

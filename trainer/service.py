@@ -74,7 +74,8 @@ class Service:
                     removals = self._mark_forgotten(corpus, removals)
                     decision = decide(self._situation(corpus), self.table)
             except CorpusError:
-                self.stop.wait(LOOK_SECONDS)  # the collector has not made it yet
+                self._warm_up()  # the collector has not made it yet
+                self.stop.wait(LOOK_SECONDS)
                 continue
             if decision.train:
                 log.info("training: %s", decision.reason)

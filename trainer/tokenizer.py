@@ -6,6 +6,7 @@ spelled from smaller ones, at worst from its bytes. So every text of any script 
 
 import base64
 import binascii
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,6 +197,7 @@ def train_tokenizer(kind: Kind, texts: Iterable[str], vocab_size: int, *, longes
         raise TrainingError(f"[model] vocab_size is {vocab_size}, and must be {BYTES + SPECIAL_TOKENS} at least")
     ranks = {bytes([value]): value for value in range(BYTES)}
     if kind == "bpe":
+        logging.getLogger("rustbpe").setLevel(logging.WARNING)  # at INFO it tells what people wrote
         trainer = rustbpe.Tokenizer()
         trainer.train_from_iterator(iter(texts), BYTES + room, pattern=PATTERNS["bpe"])
         ranks = {bytes(spelling): rank for spelling, rank in trainer.get_mergeable_ranks()}
