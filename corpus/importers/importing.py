@@ -17,7 +17,10 @@ EXAMPLES = 5
 
 @dataclass
 class Summary:
-    """What became of one file's rows. `skipped` counts reasons; `examples` are the first such rows, with lines."""
+    """What became of one file's rows.
+
+    `skipped` counts why rows could not be read, and `examples` are the first of them; `no_chat` were read and are none.
+    """
 
     file: str
     format: str
@@ -27,6 +30,7 @@ class Summary:
     moderation: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     examples: list[Skipped] = field(default_factory=list)
+    no_chat: int = 0
     consumed: int = 0
 
 
@@ -64,6 +68,9 @@ def import_file(
 
 def _count_skipped(source: Source, batch: Batch, summary: Summary, strict: bool) -> None:
     for one in batch.skipped:
+        if one.harmless:
+            summary.no_chat += 1
+            continue
         if strict:
             raise ImportFileError(f"{source.path}:{one.line}: {one.why}; leave --strict out to skip such rows")
         summary.skipped[one.why] += 1

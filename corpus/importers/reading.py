@@ -15,7 +15,7 @@ from typing import Any
 
 from corpus.errors import ImportFileError
 from corpus.importers.registry import IMPORTERS
-from corpus.importers.source import Importer, Options, Skipped, Source
+from corpus.importers.source import Importer, Options, Record, Skipped, Source
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
 from corpus.records import Packed, pack
 
@@ -36,11 +36,23 @@ class Batch:
 
 
 def batches(source: Source, importer: Importer, options: Options) -> Iterator[Batch]:
-    """Read a file in this process."""
+    """Read a file in this process. One that breaks off after some rows gives those, and says where it did."""
     records = importer.read(source, options)
-    while records_of_batch := list(islice(records, BATCH)):
-        batch = Batch(len(records_of_batch), [], [], [], source.consumed())
-        for record in records_of_batch:
+    rows, whole = 0, True
+    while whole:
+        some: list[Record] = []
+        try:
+            some.extend(islice(records, BATCH))
+        except ImportFileError as error:
+            if rows + len(some) == 0:
+                raise
+            some.append(Skipped(rows + len(some), f"nothing after this can be read: {error}"))
+            whole = False
+        if not some:
+            return
+        rows += len(some)
+        batch = Batch(len(some), [], [], [], source.consumed())
+        for record in some:
             if isinstance(record, ChatMessage):
                 batch.messages.append(pack(record))
             elif isinstance(record, Skipped):

@@ -5,12 +5,32 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from corpus.errors import ImportFileError
+from corpus.importers.chatterino import Chatterino
+from corpus.importers.chatty import Chatty
+from corpus.importers.csv_table import CsvTable
 from corpus.importers.jsonl import JsonLines
+from corpus.importers.plain import Plain
+from corpus.importers.raw_irc import RawIrc
+from corpus.importers.rustlog import RustlogJson, RustlogText
 from corpus.importers.source import Importer, Source
+from corpus.importers.tcd import Tcd
 from corpus.importers.twitch_downloader import TwitchDownloaderJson
+from corpus.importers.twitch_downloader_text import TwitchDownloaderText
 
 # From the most particular to the least: the first that recognises a file reads it.
-IMPORTERS: tuple[Importer, ...] = (TwitchDownloaderJson(), JsonLines())
+IMPORTERS: tuple[Importer, ...] = (
+    TwitchDownloaderJson(),
+    RustlogJson(),
+    JsonLines(),
+    RawIrc(),
+    RustlogText(),
+    Chatterino(),
+    Tcd(),
+    Chatty(),
+    TwitchDownloaderText(),
+    CsvTable(),
+    Plain(),
+)
 
 
 def importer_of(source: Source) -> Importer:

@@ -21,8 +21,6 @@ _COLUMNS: tuple[tuple[str, Callable[[Summary], int]], ...] = (
     ("known already", lambda one: one.appended.duplicates),
     ("refused", lambda one: one.appended.refused),
     ("unreadable", lambda one: one.skipped.total()),
-    ("moderation", lambda one: one.moderation),
-    ("taken away", lambda one: one.removed),
 )
 
 
@@ -65,7 +63,7 @@ def import_all(
             except ImportFileError as error:
                 if strict or len(paths) == 1:
                     raise
-                refused.append(str(error).partition("\n")[0])
+                refused.append(f"{path.name}: {_first_words(error)}")
                 continue
 
             def advance(summary: Summary, done: int = done) -> None:
@@ -76,6 +74,11 @@ def import_all(
             done += source.size
     _report(console, summaries, refused, time.monotonic() - started, stored=corpus is not None)
     return summaries
+
+
+def _first_words(error: ImportFileError) -> str:
+    """The complaint without the path, which may be long, and without the list of formats."""
+    return str(error).partition("\n")[0].partition(": ")[2].partition(";")[0]
 
 
 def _report(console: Console, summaries: list[Summary], refused: list[str], seconds: float, *, stored: bool) -> None:
@@ -98,8 +101,14 @@ def _report(console: Console, summaries: list[Summary], refused: list[str], seco
         for why, count in summary.skipped.most_common():
             lines = ", ".join(str(one.line) for one in summary.examples if one.why == why)
             more = " …" if count > EXAMPLES else ""
-            console.print(f"  {summary.file}: {count:,} × {why}, line {lines}{more}", markup=False)
+            console.print(f"  {summary.file}: {count:,} × {why}, line {lines}{more}", markup=False, soft_wrap=True)
     for sentence in refused:
-        console.print(f"  left out: {sentence}", markup=False)
+        console.print(f"  left out: {sentence}", markup=False, soft_wrap=True)
+    no_chat, moderation = sum(one.no_chat for one in summaries), sum(one.moderation for one in summaries)
+    if no_chat:
+        console.print(f"  {no_chat:,} rows are notices and no chat.")
+    if moderation:
+        removed = sum(one.removed for one in summaries)
+        console.print(f"  {moderation:,} moderators' deletions, time-outs and bans took {removed:,} messages away.")
     rows = sum(summary.rows for summary in summaries)
     console.print(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second).")

@@ -25,10 +25,11 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row that could not be read: where, and why in a few words."""
+    """A row that gave no message: where, and why in a few words. Harmless: it was read, and is no chat."""
 
     line: int
     why: str
+    harmless: bool = False
 
 
 Record = ChatMessage | Moderation | Skipped
@@ -51,6 +52,7 @@ class Source:
     position: int = 0
     encoding: str = "utf-8"
     head: str = ""
+    head_cut: bool = False
     _raw: IO[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -64,6 +66,7 @@ class Source:
         except (OSError, EOFError, zlib.error) as error:
             raise ImportFileError(f"{path}: cannot be read ({error})") from error
         source.encoding = _encoding(start)
+        source.head_cut = len(start) == HEAD_BYTES
         source.head = start.decode(source.encoding, "ignore").removeprefix("\ufeff")
         return source
 
@@ -78,7 +81,7 @@ class Source:
                 for line in text:
                     yield line.rstrip("\r\n")
         except (OSError, EOFError, zlib.error) as error:
-            raise ImportFileError(f"{self.path}: breaks off ({error})") from error
+            raise ImportFileError(f"{self.path}: the file breaks off ({error})") from error
 
     def byte_lines(self) -> Iterator[bytes]:
         """Line by line as UTF-8, undecoded where the file is UTF-8 already: half the cost of `lines`."""
@@ -92,7 +95,7 @@ class Source:
                     yield line.removeprefix(_MARKS[2][0]) if first else line
                     first = False
         except (OSError, EOFError, zlib.error) as error:
-            raise ImportFileError(f"{self.path}: breaks off ({error})") from error
+            raise ImportFileError(f"{self.path}: the file breaks off ({error})") from error
 
     def consumed(self) -> int:
         """Bytes of the file read so far."""

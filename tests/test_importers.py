@@ -1,0 +1,433 @@
+"""Every log format is known by its content, read whole, and adds nothing the second time."""
+
+import gzip
+import json
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from corpus.errors import BackchatError, ImportFileError
+from corpus.importers.importing import Summary, import_file
+from corpus.importers.registry import IMPORTERS, files_of, importer_of
+from corpus.importers.screen import import_all
+from corpus.importers.source import Options, Record, Skipped, Source
+from corpus.message import ChatMessage
+from corpus.store import Corpus
+
+NOON = 1_704_110_400_000  # 2024-01-01 12:00:00 UTC
+
+DOWNLOADED = {
+    "FileInfo": {"Version": {"Major": 1, "Minor": 3, "Patch": 1}},
+    "streamer": {"name": "Den", "login": "den", "id": 1},
+    "video": {"title": "a stream", "id": "9", "start": 0, "end": 60},
+    "comments": [
+        {
+            "_id": "c1",
+            "created_at": "2024-01-01T12:00:00.5Z",
+            "content_offset_seconds": 1,
+            "commenter": {"display_name": "Ann", "_id": "77", "name": "ann"},
+            "message": {
+                "body": "hi LUL",
+                "fragments": [
+                    {"text": "hi ", "emoticon": None},
+                    {"text": "LUL", "emoticon": {"emoticon_id": "425618"}},
+                ],
+                "user_badges": [{"_id": "moderator", "version": "1"}],
+            },
+        },
+        {
+            "_id": "c2",
+            "created_at": "2024-01-01T12:00:01Z",
+            "content_offset_seconds": 2,
+            "commenter": {"display_name": "Bob", "_id": "78", "name": "bob"},
+            "message": {"body": None, "fragments": [{"text": "only fragments", "emoticon": None}], "user_badges": None},
+        },
+        {"_id": "c3", "created_at": "2024-01-01T12:00:02Z", "commenter": None, "message": {"body": "who?"}},
+    ],
+}
+
+# format: file name, content, the messages (login, text, milliseconds after noon or None), rows not readable
+FORMATS: dict[str, tuple[str, str, list[tuple[str, str, int | None]], int]] = {
+    "TwitchDownloader JSON": (
+        "vod.json",
+        json.dumps(DOWNLOADED),
+        [("ann", "hi LUL", 500), ("bob", "only fragments", 1000)],
+        1,
+    ),
+    "TwitchDownloader text": (
+        "vod.txt",
+        "[2024-01-01 12:00:12 UTC] Bob: LUL\n[2024-01-01 12:00:13 UTC] Ann: a: b\nnot of it\n",
+        [("bob", "LUL", 12_000), ("ann", "a: b", 13_000)],
+        1,
+    ),
+    "Chatterino": (
+        "den-2024-01-01.log",
+        "# Start logging at 2024-01-01 12:00:00 Coordinated Universal Time\n"
+        "[12:00:01] ann: hello there\n"
+        "[12:00:02]  bob: older files have two spaces\n"
+        "[12:00:03] 名前 namae: localised\n"
+        "[12:00:04] ann subscribed with Prime.\n"
+        "# Start logging at 2024-01-01 12:10:00 Coordinated Universal Time\n"
+        "[12:10:05] cat: gone soon\n"
+        "[12:10:06] dan: me too\n"
+        "[12:10:07] mod: mod timed out cat for 7d.\n"
+        "[12:10:08] dan has been permanently banned.\n"
+        "[12:10:09] mod deleted message from bob saying: older files have two spaces\n"
+        "[12:10:10] cat: back again\n"
+        "torn li\n",
+        [("ann", "hello there", 1000), ("namae", "localised", 3000), ("cat", "back again", 610_000)],
+        1,
+    ),
+    "Chatty": (
+        "#den.log",
+        "# Log started: 2024-01-01 14:00:00 +0200\n"
+        "[2024-01-01 14:00:01] <@%John> hello\n"
+        "[14:00:02] <ann>* waves\n"
+        "[14:00:03] <~bob> gone soon\n"
+        "[14:00:04] <+cat> a slip\n"
+        "[14:00:05] BAN: bob (30s) [spam]\n"
+        "[14:00:06] DELETED: cat (a slip)\n"
+        "[14:00:07] JOIN: eve\n"
+        "torn\n",
+        [("john", "hello", 1000), ("ann", "\x01ACTION waves\x01", 2000)],
+        1,
+    ),
+    "tcd": (
+        "v1.txt",
+        "[0:00:01] <ann> hi\n[0:00:02] <%bob> hello\n[10:00:03] <cat> late\nnothing\n",
+        [("ann", "hi", None), ("bob", "hello", None), ("cat", "late", None)],
+        1,
+    ),
+    "raw IRC (justlog)": (
+        "channel.txt",
+        f"@badges=moderator/1;display-name=Ann;emotes=25:0-4;id=i1;room-id=1;tmi-sent-ts={NOON + 5};user-id=7 "
+        ":ann!ann@ann.tmi.twitch.tv PRIVMSG #den :Kappa hi\n"
+        f"@display-name=Bob;id=i2;tmi-sent-ts={NOON + 6} :bob!bob@bob.tmi.twitch.tv PRIVMSG #den :rude\n"
+        f"@msg-id=sub;tmi-sent-ts={NOON + 7} :tmi.twitch.tv USERNOTICE #den :thanks\n"
+        f"@ban-duration=5;tmi-sent-ts={NOON + 8} :tmi.twitch.tv CLEARCHAT #den :bob\n"
+        f"@id=i3;room-id=1;source-room-id=2;tmi-sent-ts={NOON + 9} :eve!eve@eve PRIVMSG #den :elsewhere\n"
+        "what is this\n",
+        [("ann", "Kappa hi", 5)],
+        1,
+    ),
+    "rustlog text": (
+        "den.txt",
+        "[2024-01-1 12:00:01] #den ann: hi\n[2024-01-01 12:00:02] #den bob: rude\n"
+        "[2024-01-01 12:00:03] #den bob has been timed out for 600 seconds\n"
+        "[2024-01-01 12:00:04] #den ann subscribed\ntorn\n",
+        [("ann", "hi", 1000)],
+        1,
+    ),
+    "rustlog NDJSON": (
+        "den.ndjson",
+        json.dumps(
+            {
+                "text": "hi",
+                "displayName": "Ann",
+                "timestamp": "2024-01-01T12:00:00.250Z",
+                "id": "n1",
+                "tags": {},
+                "username": "ann",
+                "channel": "den",
+                "raw": "",
+                "type": 1,
+            }
+        )
+        + "\n"
+        + json.dumps(
+            {
+                "text": "Kappa",
+                "username": "bob",
+                "channel": "den",
+                "timestamp": "x",
+                "type": 1,
+                "raw": f"@id=n2;tmi-sent-ts={NOON + 900} :bob!bob@bob PRIVMSG #den :Kappa",
+            }
+        )
+        + "\n{torn\n",
+        [("ann", "hi", 250), ("bob", "Kappa", 900)],
+        1,
+    ),
+    "JSONL": (
+        "chat.jsonl",
+        '{"ts": "2024-01-01T13:00:00.0000001+01:00", "channel": "#Den", "user": "Ann", "text": "hi"}\n'
+        '{"ts": 1704110401, "channel": "den", "user": "bob", "text": "half a pair: \\ud83d"}\n'
+        '{"ts": null, "channel": "den", "user": "cat", "text": "timeless"}\n'
+        '\n{"ts": "yesterday", "channel": "den", "user": "cat", "text": "when?"}\n[1]\nno\n',
+        [("cat", "timeless", None), ("ann", "hi", 0), ("bob", "half a pair: ?", 1000)],
+        3,
+    ),
+    "CSV": (
+        "chat.csv",
+        'time,channel,username,message\n2024-01-01 12:00:01,den,Ann,"hi, you"\n'
+        '2024-01-01 12:00:02,den,bob,"two\nlines"\n'
+        "2024-01-01 12:00:03,den,,nobody\n",
+        [("ann", "hi, you", 1000), ("bob", "two\nlines", 2000)],
+        1,
+    ),
+    "plain text": (
+        "paste.txt",
+        "ann: hi\nbob: hello: you\ncat: third\ndan: fourth\nfive without\n",
+        [("ann", "hi", None), ("bob", "hello: you", None), ("cat", "third", None), ("dan", "fourth", None)],
+        1,
+    ),
+}
+
+
+def written(tmp_path: Path, name: str) -> Path:
+    file = tmp_path / FORMATS[name][0]
+    file.write_text(FORMATS[name][1], encoding="utf-8", newline="")
+    return file
+
+
+def imported(corpus: Corpus, file: Path, channel: str | None = "den") -> Summary:
+    source = Source.of(file)
+    return import_file(corpus, source, importer_of(source), Options(channel, UTC))
+
+
+def kept(corpus: Corpus) -> list[tuple[str, str, int | None]]:
+    messages = [stored.message for stored in corpus.messages()]
+    return [(one.login, one.text, None if one.sent_ms is None else one.sent_ms - NOON) for one in messages]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_known_by_its_content_read_whole_and_adds_nothing_twice(tmp_path: Path, name: str) -> None:
+    file = written(tmp_path, name)
+    nameless = file.rename(tmp_path / "log") if name != "Chatterino" else file
+    assert importer_of(Source.of(nameless)).name == name
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summary = imported(corpus, nameless)
+        assert kept(corpus) == FORMATS[name][2]
+        assert summary.skipped.total() == FORMATS[name][3]
+        again = imported(corpus, nameless)
+        assert again.appended.kept == 0
+        assert kept(corpus) == FORMATS[name][2]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig", "utf-16-le", "gzip"])
+def test_encodings_and_packing_do_not_matter(tmp_path: Path, name: str, encoding: str) -> None:
+    plain = written(tmp_path, name)
+    file = tmp_path / "other" / plain.name
+    file.parent.mkdir()
+    text = FORMATS[name][1]
+    file.write_bytes(gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding))
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        imported(corpus, file)
+        assert kept(corpus) == FORMATS[name][2]
+        assert imported(corpus, plain).appended.kept == 0
+
+
+def test_the_details_of_a_vod_are_kept(tmp_path: Path) -> None:
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        imported(corpus, written(tmp_path, "TwitchDownloader JSON"), channel=None)
+        first = next(corpus.messages()).message
+        assert (first.id, first.channel, first.user_id, first.display_name) == ("c1", "den", "77", "Ann")
+        assert first.badges == ("moderator",)
+        assert [first.text[emote.start : emote.end] for emote in first.emotes] == ["LUL"]
+
+
+def test_the_same_chat_from_two_tools_is_kept_once(tmp_path: Path) -> None:
+    vod = tmp_path / "vod.txt"
+    vod.write_text("[2024-01-01 12:00:00 UTC] Ann: hi LUL\n[2024-01-01 12:00:01 UTC] Bob: only fragments\n")
+    log = tmp_path / "den-2024-01-01.log"
+    log.write_text("# Start logging at 2024-01-01 12:00:00 UTC\n[12:00:01] ann: hi LUL\n[12:00:01] ann: hi LUL\n")
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        assert imported(corpus, written(tmp_path, "TwitchDownloader JSON")).appended.kept == 2
+        assert imported(corpus, vod).appended.duplicates == 2
+        again = imported(corpus, log).appended
+        assert (again.kept, again.duplicates) == (1, 1)  # she said it twice, and the VOD knew of one
+
+
+def test_what_a_moderator_deleted_does_not_come_back_from_another_log(tmp_path: Path) -> None:
+    vod = tmp_path / "vod.txt"
+    vod.write_text("[2024-01-01 12:00:00 UTC] Ann: hi LUL\n[2024-01-01 12:10:06 UTC] Dan: me too\n")
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        imported(corpus, written(tmp_path, "TwitchDownloader JSON"))
+        corpus.delete_message("c1")
+        imported(corpus, written(tmp_path, "Chatterino"))
+        assert imported(corpus, vod).appended.refused == 2
+        assert "hi LUL" not in [text for _, text, _ in kept(corpus)]
+
+
+def test_a_folder_is_taken_whole_and_files_that_are_no_logs_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs" / "1" / "2024"
+    logs.mkdir(parents=True)
+    (logs / "channel.txt.gz").write_bytes(gzip.compress(FORMATS["raw IRC (justlog)"][1].encode()))
+    (logs / "den.txt").write_text(FORMATS["rustlog text"][1])
+    (logs / "picture.png").write_bytes(bytes(range(256)))
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summaries = import_all([str(tmp_path / "logs")], corpus)
+        assert sorted(summary.format for summary in summaries) == ["raw IRC (justlog)", "rustlog text"]
+        assert corpus.count() == 2
+    assert "picture.png: no log format" in capsys.readouterr().out
+    assert [file.name for file in files_of([str(logs / "*.txt")])] == ["den.txt"]
+
+
+def test_an_unknown_format_is_refused_with_what_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "poem").write_text("roses are red\nviolets are blue\n")
+    with pytest.raises(ImportFileError) as caught:
+        importer_of(Source.of(tmp_path / "poem"))
+    for importer in IMPORTERS:
+        assert importer.name in str(caught.value)
+
+
+def test_strict_names_the_line_it_refuses(tmp_path: Path) -> None:
+    file = written(tmp_path, "JSONL")
+    source = Source.of(file)
+    with (
+        Corpus.open(tmp_path / "chat.db") as corpus,
+        pytest.raises(ImportFileError, match=r"chat\.jsonl:5: unreadable time"),
+    ):
+        import_file(corpus, source, importer_of(source), Options(None, UTC), strict=True)
+
+
+def test_a_dry_run_stores_nothing_and_counts_the_same(tmp_path: Path) -> None:
+    source = Source.of(written(tmp_path, "JSONL"))
+    summary = import_file(None, source, importer_of(source), Options(None, UTC))
+    assert (summary.appended.kept, summary.skipped.total()) == (3, 3)
+
+
+def test_a_log_that_names_no_channel_asks_for_one(tmp_path: Path) -> None:
+    with Corpus.open(tmp_path / "chat.db") as corpus, pytest.raises(ImportFileError, match="--channel"):
+        imported(corpus, written(tmp_path, "plain text"), channel=None)
+
+
+def test_a_gzip_that_breaks_off_keeps_what_came_before_and_says_so(tmp_path: Path) -> None:
+    rows = "".join(
+        f'{{"ts": {NOON + number}, "channel": "den", "user": "u{number}", "text": "line {number}"}}\n'
+        for number in range(20_000)
+    )
+    file = tmp_path / "torn.jsonl.gz"
+    file.write_bytes(gzip.compress(rows.encode())[:-5_000])
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summary = imported(corpus, file)
+        assert 10_000 < corpus.count() < 20_000
+        assert summary.skipped.total() == 1
+        assert "breaks off" in summary.examples[0].why
+
+
+def test_local_times_are_taken_in_the_zone_the_operator_names(tmp_path: Path) -> None:
+    from zoneinfo import ZoneInfo
+
+    file = tmp_path / "den-2024-07-01.log"
+    file.write_text("# Start logging at 2024-07-01 00:21:25 Mitteleuropäische Sommerzeit\n[01:00:00] ann: hi\n")
+    source = Source.of(file)
+    (record,) = importer_of(source).read(source, Options(None, ZoneInfo("Europe/Berlin")))
+    assert isinstance(record, ChatMessage)
+    assert record.sent_ms == 1_719_788_400_000  # 2024-06-30 23:00 UTC
+
+
+def test_a_large_file_is_read_by_a_second_process_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.importers.importing.PARALLEL_BYTES", 0)
+    for name in ("Chatterino", "JSONL"):
+        with Corpus.open(tmp_path / f"{name}.db") as corpus:
+            summary = imported(corpus, written(tmp_path, name))
+            assert kept(corpus) == FORMATS[name][2]
+            assert summary.skipped.total() == FORMATS[name][3]
+
+
+# ---- properties ------------------------------------------------------------------------------------------------------
+
+_lines = st.lists(
+    st.one_of(
+        st.text(max_size=60), st.sampled_from([line for _, text, _, _ in FORMATS.values() for line in text.split("\n")])
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("importer", IMPORTERS, ids=lambda importer: importer.name)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    junk=st.one_of(st.binary(max_size=300), _lines.map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")))
+)
+def test_no_bytes_at_all_make_an_importer_raise_anything_but_our_own_error(
+    tmp_path: Path, importer: object, junk: bytes
+) -> None:
+    file = tmp_path / "junk"
+    file.write_bytes(junk)
+    chosen = next(one for one in IMPORTERS if one is importer)
+    try:
+        source = Source.of(file)
+        chosen.recognises(source)
+        records: list[Record] = list(chosen.read(source, Options("den", UTC)))
+    except BackchatError:
+        return
+    for record in records:
+        if isinstance(record, ChatMessage):
+            assert record.text and record.login and record.channel and record.id
+            record.text.encode(), record.login.encode(), record.id.encode()
+            assert record.sent_ms is None or record.sent_ms >= 0
+        elif isinstance(record, Skipped):
+            assert record.line >= 0 and record.why
+
+
+_name = st.from_regex(r"[a-z][a-z0-9_]{2,15}", fullmatch=True)
+_text = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=50
+)
+_said = st.lists(st.tuples(_name, _text, st.integers(0, 86_399)), min_size=1, max_size=8)
+
+WRITERS = {
+    "JSONL": lambda said: "".join(
+        json.dumps({"ts": NOON + second * 1000, "channel": "den", "user": user, "text": text}) + "\n"
+        for user, text, second in said
+    ),
+    "TwitchDownloader text": lambda said: "".join(
+        f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02} UTC] {user}: {text}\n"
+        for user, text, second in said
+    ),
+    "rustlog text": lambda said: "".join(
+        f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}] #den {user}: {text}\n"
+        for user, text, second in said
+    ),
+    "raw IRC (justlog)": lambda said: "".join(
+        f"@id={number};tmi-sent-ts={second * 1000} :{user}!{user}@{user} PRIVMSG #den :{text}\n"
+        for number, (user, text, second) in enumerate(said)
+    ),
+    "Chatty": lambda said: (
+        "# Log started: 2024-01-01 00:00:00 +0000\n"
+        + "".join(
+            f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}] <{user}> {text}\n"
+            for user, text, second in said
+        )
+    ),
+    "tcd": lambda said: "[0:00:00] <first> line\n" + "".join(f"[1:00:00] <{user}> {text}\n" for user, text, _ in said),
+    "plain text": lambda said: "".join(f"{user}: {text}\n" for user, text, _ in said),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=_said)
+def test_what_a_tool_wrote_is_what_is_read(tmp_path: Path, name: str, said: list[tuple[str, str, int]]) -> None:
+    file = tmp_path / "log"
+    file.write_text(WRITERS[name](said), encoding="utf-8", newline="")
+    source = Source.of(file)
+    chosen = next(one for one in IMPORTERS if one.name == name)
+    read = [one for one in chosen.read(source, Options("den", UTC)) if isinstance(one, ChatMessage)]
+    expected = [(user, text) for user, text, _ in said]
+    assert [(one.login, one.text) for one in read][-len(expected) :] == expected
+
+
+@pytest.mark.shared_data
+def test_the_real_logs_beside_the_checkout_are_read(tmp_path: Path) -> None:
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not shared.is_dir():
+        shared = Path(__file__).resolve().parents[3] / "shared" / "data"
+    if not (shared / "vod_chat_v5.json").is_file():
+        pytest.skip("no real chat beside this checkout")
+    expected = {"vod_chat_v5.json": 375, "twitch_irc_lines.txt": 8}
+    for name, least in expected.items():
+        with Corpus.open(tmp_path / f"{name}.db") as corpus:
+            summary = imported(corpus, shared / name, channel=None)
+            assert summary.appended.kept >= least
+            assert imported(corpus, shared / name, channel=None).appended.kept == 0
