@@ -160,19 +160,9 @@ async def site(settings: Settings, pages: Pages, room: Room | None) -> AsyncIter
 
 def twitch_chat(settings: Settings) -> Chat:
     """Twitch itself, loaded only where it is wanted."""
-    from bot.auth import TokenFile
-    from bot.twitch import open_twitch
+    from bot.twitch import chat_on_twitch
 
-    twitch = settings[TwitchTable]
-    return open_twitch(
-        channel_names(settings),
-        TokenFile(settings[PathsTable].tokens),
-        client_id=twitch.client_id,
-        api_url=twitch.api_url,
-        auth_url=twitch.auth_url,
-        eventsub_url=twitch.eventsub_url,
-        now_ms=now_ms,
-    )
+    return chat_on_twitch(settings[TwitchTable], settings[PathsTable], settings[BotTable])
 
 
 def channel_names(settings: Settings) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ async def test_it_comes_back_and_loses_nothing_that_was_sent(
     row: FaultRow, twitch: FakeTwitch, tokens: TokenFile
 ) -> None:
     chat = open_chat(twitch, tokens)
-    async with listening(chat) as heard:
+    async with listening(chat, dawdle_s=row.dawdle_s) as heard:
         outcome = await suffer(row, twitch, Numbered(heard), before_s=0.1, after_s=0.3, patience_s=8.0)
         assert outcome.recovered
         assert outcome.lost == 0
@@ -64,7 +64,7 @@ async def test_it_comes_back_and_loses_nothing_that_was_sent(
 
 async def test_a_slow_companion_loses_nothing(twitch: FakeTwitch, tokens: TokenFile) -> None:
     chat = open_chat(twitch, tokens)
-    async with listening(chat, delay_s=0.003) as heard:
+    async with listening(chat, dawdle_s=0.006) as heard:
         talk = Talk(twitch)
         for number in range(200):
             await talk.say(number, f"viewer{number % 3}")

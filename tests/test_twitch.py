@@ -4,12 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bot.actions import Line, LineKind
+from bot.actions import Line
 from bot.auth import COMPANION_SCOPES, TokenFile
 from bot.chat import (
     ChatterCleared,
@@ -36,6 +35,7 @@ from tests.fake_twitch import FakeTwitch
 from tests.twitch_rig import (
     KEEPALIVE_S,
     SUBSCRIBE_WITHIN_S,
+    Open,
     broadcaster_signs_in,
     eventually,
     listening,
@@ -241,18 +241,6 @@ async def test_a_twitch_that_is_down_is_an_error_the_outbox_tries_again(twitch: 
         twitch.fail("POST", "chat/messages", reset=True)
         with pytest.raises(ChatError, match="cannot be reached"):
             await chat.send(OutgoingLine("streamer", "hello"))
-
-
-@dataclass(frozen=True)
-class Open:
-    """A gate that lets everything pass: what is said here is not the point."""
-
-    allowed: bool = True
-    text: str = ""
-    reason: str | None = None
-
-    def check(self, line: str, kind: LineKind = "reply") -> "Open":
-        return Open(text=line)
 
 
 async def test_the_outbox_gets_a_line_through_faults_while_it_lives_and_drops_it_after(

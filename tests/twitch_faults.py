@@ -14,6 +14,8 @@ from typing import Protocol
 
 from tests.fake_twitch import FakeTwitch
 
+GRACE = 3.0  # Twitch closes an old session 30 s after it asked for a reconnect: three keepalives
+
 
 class Listener(Protocol):
     """Whoever listens: the numbered texts it handled, in order, repetitions included."""
@@ -23,11 +25,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class FaultRow:
-    """One fault: how it is done to the fake, and whether messages come twice (so that duplicates can be counted)."""
+    """One fault: how it is done to the fake, for how many keepalives it lasts, how often each message comes, and how
+    long a handler may dawdle over one (chosen anew for each)."""
 
     name: str
     inject: Callable[[FakeTwitch], Awaitable[None]]
+    lasts: float = 0.0
     copies: int = 1
+    dawdle_s: float = 0.0
 
 
 @dataclass
@@ -94,14 +99,14 @@ async def reconnect_to_nowhere(twitch: FakeTwitch) -> None:
     """The URL refuses, and Twitch closes the old socket when its time is up."""
     for session in twitch.current():
         await twitch.ask_to_reconnect(session, "ws://127.0.0.1:9/ws")
-        twitch.later(twitch.keepalive_s * 3, twitch.close(session, 4004, "reconnect grace time expired"))
+        twitch.later(twitch.keepalive_s * GRACE, twitch.close(session, 4004, "reconnect grace time expired"))
 
 
 async def reconnect_without_welcome(twitch: FakeTwitch) -> None:
     twitch.welcomes_withheld = 1
     for session in twitch.current():
         await twitch.ask_to_reconnect(session)
-        twitch.later(twitch.keepalive_s * 4, twitch.close(session, 4004, "reconnect grace time expired"))
+        twitch.later(twitch.keepalive_s * GRACE, twitch.close(session, 4004, "reconnect grace time expired"))
 
 
 async def no_welcome_after_loss(twitch: FakeTwitch) -> None:
@@ -162,14 +167,15 @@ WEBSOCKET_FAULTS = (
     FaultRow("close with a code (4000)", clean_close),
     FaultRow("no keepalive: connected but silent", no_keepalive),
     FaultRow("session_reconnect", reconnect),
-    FaultRow("session_reconnect to a bad URL", reconnect_to_nowhere),
-    FaultRow("session_reconnect without a welcome", reconnect_without_welcome),
+    FaultRow("session_reconnect to a bad URL", reconnect_to_nowhere, lasts=GRACE),
+    FaultRow("session_reconnect without a welcome", reconnect_without_welcome, lasts=GRACE),
     FaultRow("no welcome after a loss", no_welcome_after_loss),
     FaultRow("refused (503) after a loss", refused_after_loss),
     FaultRow("500 while resubscribing", error_while_resubscribing),
     FaultRow("TCP reset while resubscribing", reset_while_resubscribing),
     FaultRow("nothing subscribed in time (4003)", unused_4003),
     FaultRow("duplicate notifications", nothing_more, copies=2),
+    FaultRow("slow handler", nothing_more, dawdle_s=0.03),
     FaultRow("revocation", revocation),
     FaultRow("subscriptions vanish silently", lost_subscriptions),
     FaultRow("expired token while resubscribing", expired_token_while_resubscribing),
@@ -178,14 +184,21 @@ WEBSOCKET_FAULTS = (
 
 
 async def suffer(
-    row: FaultRow, twitch: FakeTwitch, listener: Listener, *, before_s: float, after_s: float, patience_s: float
+    row: FaultRow,
+    twitch: FakeTwitch,
+    listener: Listener,
+    *,
+    before_s: float,
+    after_s: float,
+    patience_s: float,
+    every_s: float = 0.01,
 ) -> Outcome:
     """Do a fault to a listener that hears already, while viewers talk before, during and after it.
 
-    Recovered is who handles a line said `after_s` and more after the fault; its delay is that of the first line
-    handled after the last gap.
+    Recovered is who handles a line said `after_s` and more after the fault is over; the seconds are from the fault to
+    the first line handled after the last that was not.
     """
-    talk = Talk(twitch, copies=row.copies)
+    talk = Talk(twitch, every_s=every_s, copies=row.copies)
     talking = asyncio.create_task(talk.run())
     outcome = Outcome()
     try:
@@ -194,14 +207,18 @@ async def suffer(
         await row.inject(twitch)
         while time.monotonic() - began_s < patience_s and not outcome.recovered:
             await asyncio.sleep(0.02)
-            fresh = {text for text, said_s in talk.times.items() if said_s >= began_s + after_s}
+            over_s = began_s + row.lasts * twitch.keepalive_s + after_s
+            fresh = {text for text, said_s in talk.times.items() if said_s >= over_s}
             outcome.recovered = bool(fresh & set(listener.handled))
         if outcome.recovered:
             await asyncio.sleep(before_s)
     finally:
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
-    await asyncio.sleep(min(0.5, after_s))  # what is on its way arrives
+    patient_until_s = time.monotonic() + 3.0  # what is on its way arrives
+    while time.monotonic() < patient_until_s and not set(talk.on_socket) <= set(listener.handled):
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(min(0.1, after_s))
     handled = set(listener.handled)
     outcome.sent = len(talk.on_socket) + len(talk.in_the_air)
     outcome.unheard = len(talk.in_the_air)

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bot.actions import LineKind
 from bot.auth import BROADCASTER_SCOPES, COMPANION_SCOPES, Account, SignedIn, TokenFile
 from bot.chat import ChatEvent, ConnectionChanged, MessageReceived
 from bot.eventsub import Timings
@@ -58,6 +61,18 @@ def broadcaster_signs_in(twitch: FakeTwitch, tokens: TokenFile, login: str = "st
     return sign_in(twitch, tokens, login, scopes=BROADCASTER_SCOPES, companion=False)
 
 
+@dataclass(frozen=True)
+class Open:
+    """A gate that lets everything pass: what is said here is not the point."""
+
+    allowed: bool = True
+    text: str = ""
+    reason: str | None = None
+
+    def check(self, line: str, kind: LineKind = "reply") -> "Open":
+        return Open(text=line)
+
+
 class Heard:
     """Everything a chat's events said, and a way to wait for what is due without sleeping for luck."""
 
@@ -67,10 +82,11 @@ class Heard:
         self.times: dict[str, float] = {}
         self._more = asyncio.Event()
 
-    async def follow(self, delay_s: float = 0.0) -> None:
+    async def follow(self, dawdle_s: float = 0.0) -> None:
+        chance = random.Random(1)
         async for event in self.chat.events():
-            if delay_s:
-                await asyncio.sleep(delay_s)
+            if dawdle_s:
+                await asyncio.sleep(chance.uniform(0, dawdle_s))
             self.events.append(event)
             if isinstance(event, MessageReceived):
                 self.times.setdefault(event.message.id, time.monotonic())
@@ -105,7 +121,12 @@ async def eventually(condition: Callable[[], bool], *, within_s: float = 5.0) ->
 
 
 def open_chat(
-    twitch: FakeTwitch, tokens: TokenFile, channels: tuple[str, ...] = ("streamer",), **more: object
+    twitch: FakeTwitch,
+    tokens: TokenFile,
+    channels: tuple[str, ...] = ("streamer",),
+    *,
+    timings: Timings = QUICK,
+    **more: object,
 ) -> TwitchChat:
     for channel in channels:
         twitch.user(channel)
@@ -116,16 +137,16 @@ def open_chat(
         api_url=twitch.url,
         auth_url=twitch.url,
         eventsub_url=twitch.websocket_url,
-        timings=QUICK,
+        timings=timings,
         **more,  # type: ignore[arg-type]
     )
 
 
 @contextlib.asynccontextmanager
-async def listening(chat: TwitchChat, *, delay_s: float = 0.0, wait: bool = True) -> AsyncIterator[Heard]:
+async def listening(chat: TwitchChat, *, dawdle_s: float = 0.0, wait: bool = True) -> AsyncIterator[Heard]:
     """Run a chat and collect what it hears; connected when the block begins."""
     heard = Heard(chat)
-    running = [asyncio.create_task(chat.run()), asyncio.create_task(heard.follow(delay_s))]
+    running = [asyncio.create_task(chat.run()), asyncio.create_task(heard.follow(dawdle_s))]
     try:
         if wait:
             await heard.until(lambda: heard.connected)
