@@ -13,7 +13,8 @@ from trainer.models.opened import OpenedLines
 from trainer.models.uniform import Uniform
 from trainer.rungs.rung import Outcome, Task, Update
 
-KNESER_NEY_ORDERS = (3, 4, 5, 6, 7, 8)
+KNESER_NEY_ORDERS = range(3, 13)
+WORTH_AN_ORDER = 0.002  # nats; less is not worth fitting another order for
 
 
 def untrained(task: Task) -> Iterator[Update | Outcome]:
@@ -56,7 +57,7 @@ def kneser_ney(task: Task) -> Iterator[Update | Outcome]:
     for order in KNESER_NEY_ORDERS:
         scores = np.concatenate(_kneser_ney(fit, order, data).score_documents(held_out))
         losses[order] = -float(scores.mean(dtype=np.float64))
-        if losses[order] > min(losses.values()) + 0.01:
+        if losses[order] > losses.get(order - 1, np.inf) - WORTH_AN_ORDER:
             break
     order = min(losses, key=losses.__getitem__)
     model = _kneser_ney(data.train.documents, order, data)

@@ -31,7 +31,7 @@ from trainer.rungs.rung import EVALUATIONS, Climb, Outcome, Task, Update
 def neural_bigram(task: Task) -> Iterator[Update | Outcome]:
     data = task.data
     network = NeuralBigram(data.vocab_size).to(task.device)
-    batch_size = 16 if data.vocab_size > 512 else 1024 if data.independent else 128
+    batch_size = 1024 if data.independent else 64
     plan = Plan(steps=task.steps, batch_size=batch_size, learning_rate=0.1, decay_from=0.3)
     yield from _trained(task, network, plan, "the counts, found by gradient descent")
 
