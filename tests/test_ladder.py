@@ -178,14 +178,14 @@ def invented_log(file: Path, messages: int) -> Path:
 
 
 def test_a_chat_log_climbs_to_the_mixture_and_is_not_kept(tmp_path: Path) -> None:
-    chat = read_log(invented_log(tmp_path / "log.jsonl", 1500), CorpusTable(), Rules())
+    chat = read_log(invented_log(tmp_path / "log.jsonl", 900), CorpusTable(), Rules())
     data = chat_data(chat, ModelTable(), CleaningTable(), name="log.jsonl")
     assert data.train.messages > 3 * data.validation.messages / 2, "80/20 by half-hours"
     rungs = choose_rungs("untrained,kneser-ney,gpt,mixture")
     results = ascend(data, rungs, open_ladder(tmp_path, plan(data, rungs), 1_700_000_000_000), seconds=3)
     losses = {result.name: result.validation.bits_per_character for result in results}
     assert losses["mixture"] < losses["untrained"]
-    assert losses["mixture"] <= min(losses["gpt"], losses["kneser-ney"]) * 1.02
+    assert losses["mixture"] <= losses["gpt"], "two memories know more than one"
     assert all(result.validation.unseen_bits_per_character is not None for result in results)
     assert all("<s" not in sample for result in results for sample in result.samples), "slots are spoken as names"
 
