@@ -152,6 +152,8 @@ class Pages:
         }
         if action:
             line["action"] = True
+        if message.channel != self.channel:
+            line["channel"] = message.channel  # the companion sits in several channels
         if self._simulated(message.login):
             line["simulated"] = True
         shift = len("\x01ACTION ") if action else 0

@@ -76,7 +76,7 @@ function drawPrograms() {
   const rows = [
     ["Chat", state.connection ? `${state.connection.connected ? "connected" : "not connected"} ${state.connection.detail ?? ""}` : "not heard from"],
     ["Collector", corpus.messages_stored === undefined ? "not heard from" : `${corpus.connected ? "connected" : "not connected"}, ${number.format(corpus.messages_stored)} messages stored`],
-    ["Trainer", trainer.state ? `${trainer.state} ${trainer.detail ?? ""}` : "not heard from"],
+    ["Trainer", trainer.detail || trainer.state || "not heard from"],
     ["Voice", state.speaking ? `${state.speaking.kind}${state.speaking.checkpoint ? `, ${state.speaking.checkpoint}` : ""}` : "none yet"],
   ];
   find("programs").replaceChildren(...rows.flatMap(([term, value]) => [element("dt", "", term), element("dd", "", value)]));

@@ -77,6 +77,7 @@ export function chatLine(line, { names = [], companion = "" } = {}) {
     made.append(parent);
   }
   const who = element("span", "who");
+  if (line.channel) who.append(element("span", "badge", `#${line.channel}`));
   for (const badge of line.badges ?? []) {
     if (BADGES[badge] && !line.own) who.append(element("span", `badge ${badge}`, BADGES[badge]));
   }

@@ -31,7 +31,7 @@ function toEnd() {
 }
 
 function add(line) {
-  const item = chatLine(line, { names: [state.companion, find("name").value].filter(Boolean), companion: state.companion });
+  const item = chatLine(line, { names: [line.own ? "" : state.companion, find("name").value].filter(Boolean), companion: state.companion });
   if (state.local && line.notice === undefined) item.append(tools(line));
   log.append(item);
   while (log.children.length > MOST_LINES) log.firstChild.remove();
@@ -178,8 +178,9 @@ function drawAudience() {
   button.textContent = paused ? "Resume audience" : "Pause audience";
   if (!state.local) find("simulated").textContent = `live from #${state.channel}`;
   else if (!present) find("simulated").textContent = "your own chat room on this machine";
-  else if (paused) find("simulated").textContent = "the simulated audience is quiet";
-  else find("simulated").textContent = "simulated audience and stream, so that there is something to learn from";
+  else if (paused) find("simulated").textContent = "viewers, quiet for now";
+  else find("simulated").textContent = "viewers and stream, made up so that there is something to learn from";
+  find("chip").hidden = !(state.local && present);
 }
 
 // The brain
@@ -203,7 +204,7 @@ function drawTraining() {
     const best = run.state === "finished" && main.points.find((point) => point[0] === run.best?.step);
     const now = (best || main.points[main.points.length - 1])[1];
     find("loss").textContent = now.toFixed(2);
-    find("fall").textContent = main.points.length > 1 ? `${best ? "best, " : ""}from ${first.toFixed(2)}, ${now <= first ? "down" : "up"} ${Math.abs(first - now).toFixed(2)}` : "untrained";
+    find("fall").textContent = main.points.length > 1 ? `${best ? "kept; " : ""}from ${first.toFixed(2)}, ${now <= first ? "down" : "up"} ${Math.abs(first - now).toFixed(2)}` : "untrained";
     find("loss-words").textContent = `Validation loss ${now.toFixed(2)} ${lossUnit()} at step ${run.step}`;
   } else {
     find("loss").textContent = "–";
