@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bot import run, twitch_cli
+from bot import control_cli, run, twitch_cli
 from corpus import cli as corpus_cli
 from corpus.errors import BackchatError
 from corpus.settings import CONFIG_VARIABLE
@@ -49,6 +49,7 @@ def version() -> None:
 
 run.register(app)
 twitch_cli.register(app)
+control_cli.register(app)
 trainer_cli.register(app)
 corpus_cli.register(app)
 ladder_cli.register(app)

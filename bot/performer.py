@@ -34,7 +34,7 @@ STATUS_S = 1.0
 REMEMBERED_DELETIONS = 2_000
 SAID_SHOWN = 12
 # The service drops a line for these reasons without anything being wrong with its words: no reason to try others.
-KEPT_BACK = ("muted", "shadow", "silenced", "stopped", "withdrawn", "superseded")
+KEPT_BACK = ("muted", "shadow", "budget", "silenced", "stopped", "withdrawn", "superseded")
 
 
 class Performer:
@@ -57,6 +57,7 @@ class Performer:
         now_ms: Callable[[], int],
         status: Path,
         url: str,
+        publish: Callable[[], None] = lambda: None,
     ) -> None:
         self._chat = chat
         self._companion = companion
@@ -72,6 +73,7 @@ class Performer:
         self._now_ms = now_ms
         self._status = status
         self._url = url
+        self._publish = publish
         self._generating: set[asyncio.Task[None]] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._said: deque[dict[str, Any]] = deque(maxlen=SAID_SHOWN)
@@ -220,6 +222,7 @@ class Performer:
     async def _report(self) -> None:
         while True:
             write_status(self._status, "bot", self.report())
+            self._publish()
             self._pages.on_voice(self._brain.speaking)
             self._pages.on_programs(read_status(self._status, "corpus"), read_status(self._status, "trainer"))
             await asyncio.sleep(STATUS_S)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,18 @@ from bot.audience import Audience, attend
 from bot.brain import Brain
 from bot.chat import Chat
 from bot.companion import Companion
+from bot.control import Mouth
 from bot.games import Bets
 from bot.narrator import Narrator
 from bot.outbox import Outbox
+from bot.people import People
 from bot.performer import Performer
 from bot.persona import load_script
 from bot.room import Room, RoomChat
 from bot.room_irc import RoomPort
 from bot.run_watch import RunWatch
 from bot.safety import Gate
+from bot.safety_report import SafetyReport
 from bot.settings import BotTable, NarratorTable, RoomTable, SafetyTable, WebTable
 from bot.web.access import Access, token_for
 from bot.web.pages import Pages
@@ -81,7 +85,12 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             simulated=room.is_simulated if room else lambda login: False,
             assets=assets(),
         )
-        url = await stack.enter_async_context(site(settings, pages, room))
+        mouth = Mouth(
+            settings[SafetyTable], paths.data / "control.json", now_ms=now_ms, twitch=room is None,
+        )  # fmt: skip
+        report = SafetyReport(gate, mouth, paths.data, pages.on_control)
+        mouth.changed = report.publish
+        url = await stack.enter_async_context(site(settings, pages, room, mouth))
         voices = Voices(settings)
         stack.callback(voices.close)
         brain = Brain(
@@ -94,17 +103,28 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         )
         stack.push_async_callback(brain.close)
         bets = Bets(paths.data / "scores.json")
+        outbox = Outbox(chat, gate, now_ms=now_ms, control=mouth)
+        mouth.say = outbox.offer
+        outbox.listeners.append(mouth.on_record)
+        exclusions = Exclusions(corpus, settings[CorpusTable].known_bots)
+        people = People(
+            corpus,
+            keep_days=settings[CorpusTable].keep_days,
+            work=stack.enter_context(ThreadPoolExecutor(1, "consent")),
+            clear=lambda event: performer.on_event(event),
+            changed=exclusions.forget_what_is_known,
+        )
         performer = Performer(
             chat=chat,
             companion=Companion(
                 table,
                 randomness=random.Random(),
-                commands=bets.commands,
-                excluded=Exclusions(corpus, settings[CorpusTable].known_bots),
+                commands=(*bets.commands, *people.commands, *mouth.commands),
+                excluded=lambda message: people.has_left(message.login) or exclusions(message),
             ),
             narrator=Narrator(settings[NarratorTable], table.name, randomness=random.Random(), started_ms=now_ms()),
             brain=brain,
-            outbox=Outbox(chat, gate, now_ms=now_ms),
+            outbox=outbox,
             gate=gate,
             watch=RunWatch(paths.checkpoints),
             pages=pages,
@@ -114,7 +134,9 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             now_ms=now_ms,
             status=paths.status,
             url=url,
+            publish=report.publish,
         )
+        performer.handlers += [people.on_event, mouth.on_event]
         await brain.start()
         yield performer
 
@@ -132,7 +154,7 @@ async def open_room(settings: Settings) -> AsyncIterator[Room]:
 
 
 @contextlib.asynccontextmanager
-async def site(settings: Settings, pages: Pages, room: Room | None) -> AsyncIterator[str]:
+async def site(settings: Settings, pages: Pages, room: Room | None, mouth: Mouth) -> AsyncIterator[str]:
     """The pages, and the simulated audience whose off switch is on one of them. Gives the address to open."""
     web, paused = settings[WebTable], asyncio.Event()
     present = room is not None and settings[RoomTable].audience
@@ -143,7 +165,13 @@ async def site(settings: Settings, pages: Pages, room: Room | None) -> AsyncIter
 
     pages.on_audience(present, False)
     token = token_for(web.host, settings[PathsTable].data / "web_token")
-    application = make_site(pages, access=Access(web.host, token), room=room, pause_audience=pause if present else None)
+    application = make_site(
+        pages,
+        access=Access(web.host, token),
+        room=room,
+        pause_audience=pause if present else None,
+        controls=mouth,
+    )
     async with serve_site(application, web.host, web.port) as port:
         sitting = []
         if room is not None and present:

@@ -40,7 +40,7 @@ _SPEAKER = re.compile(r"^(?:[\[(]?\s?@?(\w{2,25})\s?[\])]?\s?(?::|»|≫)\s(?![(
 _LABEL_WORDS = (
     "me you chat note edit ps psa tldr fun fact loss step status update breaking news reminder warning spoiler "
     "question answer nobody no one everyone also plan result verdict rule lesson today tomorrow mood context "
-    "conclusion attempt score level "
+    "conclusion attempt score level bet bets points place results vote poll winner winners help commands "
 )
 _LABELS = frozenset(_LABEL_WORDS.split())
 _MARKUP = re.compile(r"<\|?/?[a-z_]*\d*\|?>|\[/?(?:inst|system|user|assistant)\]|<<sys>>|\x00", re.IGNORECASE)

@@ -55,6 +55,9 @@ class SafetyTable(Table):
     phrases: Path | None = None
     bot_commands: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     lone_emotes: bool = False
+    speak: Literal["auto", "live", "shadow"] = "auto"
+    lines_a_minute: Annotated[int, Field(ge=0)] = 15
+    lines_a_hour: Annotated[int, Field(ge=0)] = 400
 
     @field_validator("phrases", mode="before")
     @classmethod
