@@ -22,7 +22,7 @@ IMPORTANCE: dict[Moment, int] = {
     "awake": 2,
     "awake_again": 2,
     "run_started": 3,
-    "untrained": 3,
+    "untrained": 5,
     "milestone": 2,
     "new_best": 1,
     "getting_worse": 1,

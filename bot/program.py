@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -238,6 +240,7 @@ class Voices:
         self._settings = settings
         also = (settings[BotTable].name,)
         self._rules = Rules.of(settings[CorpusTable], settings[CleaningTable], also)
+        self._warm = False
         self._removal: int | None = None
         self._corpus: Corpus | None = None
 
@@ -269,12 +272,20 @@ class Voices:
     def count(self) -> "Voice | None":
         from trainer.voice import ngram_voice
 
-        return ngram_voice(
+        voice = ngram_voice(
             self.corpus().messages(),
             sampling=self._settings[SamplingTable],
             rules=self._rules,
             tokenizer=self._settings[ModelTable].tokenizer,
         )
+        self._warm_up_soon()
+        return voice
+
+    def _warm_up_soon(self) -> None:
+        """Load what a network needs while there is only counting to do: the first checkpoint then speaks at once."""
+        if not self._warm:
+            self._warm = True
+            threading.Thread(target=importlib.import_module, args=("trainer.models.gpt",), daemon=True).start()
 
     def close(self) -> None:
         if self._corpus is not None:
