@@ -1,10 +1,13 @@
 """A `backchat run` of its own in a temporary folder, watched from outside: files, pages, processes."""
 
+import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +29,16 @@ class Running:
     def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.data, self.checkpoints = folder / "data", folder / "checkpoints"
-        self._environ = {
-            "BACKCHAT_PATHS__DATA": str(self.data),
-            "BACKCHAT_PATHS__CHECKPOINTS": str(self.checkpoints),
-            "BACKCHAT_WEB__PORT": "0",
-            "BACKCHAT_ROOM__IRC_PORT": "0",
-        } | dict(environ or {})
+        self.environ = (
+            os.environ
+            | {
+                "BACKCHAT_PATHS__DATA": str(self.data),
+                "BACKCHAT_PATHS__CHECKPOINTS": str(self.checkpoints),
+                "BACKCHAT_WEB__PORT": "0",
+                "BACKCHAT_ROOM__IRC_PORT": "0",
+            }
+            | dict(environ or {})
+        )
         self.started_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
         self.pids: set[int] = set()
@@ -53,7 +60,7 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bot.cli", "run"],
                 cwd=ROOT,
-                env=os.environ | self._environ,
+                env=self.environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -90,6 +97,18 @@ class Running:
 
     def status(self, program: str) -> dict[str, Any]:
         return read_status(self.data / "status", program)
+
+    def page(self) -> dict[str, Any]:
+        """What the room's page shows; empty while nobody answers."""
+        url = self.status("bot").get("url")
+        if not url:
+            return {}
+        try:
+            with urllib.request.urlopen(f"{url}api/everything", timeout=1) as answer:
+                shown: dict[str, Any] = json.load(answer)
+        except (OSError, ValueError, http.client.HTTPException):
+            return {}
+        return shown
 
     def stored(self) -> int:
         """Messages in the database right now."""
@@ -141,3 +160,9 @@ class Running:
     def left_over(self) -> list[int]:
         """Children seen so far that are still there."""
         return [pid for pid in self.pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+
+
+def ids(database: Path) -> set[str]:
+    """Ids of every message that is stored."""
+    with Corpus.open(database, read_only=True) as corpus:
+        return {stored.message.id for stored in corpus.messages()}

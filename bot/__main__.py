@@ -21,6 +21,10 @@ def main() -> None:
             raise
         print(f"backchat: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+    # All is closed and flushed. A thread that is still reading weights must not hold up the end for seconds.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

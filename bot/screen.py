@@ -90,7 +90,7 @@ def plain(before: View | None, view: View) -> Iterator[str]:
         yield f"voice: {voice}"
     if before.bot.get("problem") != view.bot.get("problem") and view.bot.get("problem"):
         yield f"bot: {view.bot['problem']}"
-    if connection(before) != connection(view):
+    if connection(before) != connection(view) and not view.stopping:
         yield f"chat: {connection(view)}, {stored(view)}"
     curve = view.training.curve if view.training else ()
     if view.training and curve and (not before.training or before.training.curve != curve):
