@@ -24,6 +24,7 @@ from bot.run_watch import RunWatch
 from bot.safety import Gate
 from bot.web.pages import Pages
 from corpus.consent import consent_command
+from corpus.errors import CorpusError
 from corpus.status import read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,11 @@ class Performer:
 
     async def _hear(self) -> None:
         async for event in self._chat.events():
-            self.on_event(event)
+            try:
+                self.on_event(event)
+            except CorpusError as error:
+                # A database that is busy or full for a moment costs one message, not the stream its companion.
+                log.warning("an event was not understood in full: %s", error)
 
     def on_event(self, event: ChatEvent) -> None:
         """Take in one event and do what follows from it."""
@@ -146,6 +151,9 @@ class Performer:
                 candidates = await self._brain.reply(request.conversation, prompt, timeout_s=self._reply_s)
             except NoAnswerError as error:
                 log.info("no answer: %s", error)
+                break
+            except Exception:
+                log.exception("the voice failed; it is asked again next time")
                 break
             for text in preferred(candidates, request.conversation, prompt):
                 if request.reply_to in self._deleted:

@@ -36,6 +36,7 @@ from bot.web.pages import Pages
 from bot.web.site import assets, make_site
 from bot.web.site import serve as serve_site
 from corpus.cleaning import Rules
+from corpus.errors import BackchatError
 from corpus.message import ChatMessage
 from corpus.settings import CleaningTable, CorpusTable, PathsTable, Settings, TwitchTable
 from corpus.store import Corpus
@@ -63,8 +64,14 @@ async def serve(settings: Settings) -> None:
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await running
+            except asyncio.CancelledError:
+                return
+            except ExceptionGroup as several:
+                if isinstance(several.exceptions[0], BackchatError):
+                    raise several.exceptions[0] from several
+                raise
 
 
 @contextlib.asynccontextmanager

@@ -33,9 +33,10 @@ def serve() -> None:
     """Run until a signal comes. Raises SettingsError for a wrong config.toml."""
     settings = load_settings((*CORPUS_TABLES, *TRAINER_TABLES))
     stop = threading.Event()
+    service = Service(settings, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    Service(settings, stop).run()
+        signal.signal(number, lambda *_: service.end())
+    service.run()
 
 
 @dataclass
@@ -59,7 +60,14 @@ class Service:
         self.stop, self.clock = stop, clock
         self.last: LastRun | None = None
         self.machine: Any = None
+        self.warming = False
         self.status: dict[str, Any] = {}
+
+    def end(self) -> None:
+        """Stop after the step in hand; at once while the machine is being measured, for nothing is in hand then."""
+        self.stop.set()
+        if self.warming:
+            raise SystemExit(0)
 
     def run(self) -> None:
         from trainer.machine import stand_back
@@ -93,10 +101,12 @@ class Service:
     def _warm_up(self) -> None:
         """Load torch and measure the machine while there is nothing to train on yet: the first run starts sooner."""
         if self.machine is None:
+            self.warming = True
             from trainer.device import choose_device
             from trainer.machine import measure, use_threads
 
             self.machine = measure(choose_device(self.table.device), use_threads(self.table.threads))
+            self.warming = False
             speed = self.machine.speed.flops / 1e9
             precision = "bfloat16" if self.machine.half_precision else "float32"
             log.info("trains on %s in %s at %.0f GFLOP/s", self.machine.speed.machine, precision, speed)
