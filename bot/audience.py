@@ -31,6 +31,8 @@ TOPICS_OF_A_CALM = {
     "pasta": 0.12,
     "late": 0.05,
 }
+# A gap in time longer than this was no pause in chat: the machine slept, or its clock was set.
+SLEPT_MS = 20_000
 # Words too plain to be worth quoting.
 PLAIN = frozenset(
     ("this", "that", "with", "have", "what", "when", "where", "your", "they", "them", "then", "there", "here", "just")
@@ -131,6 +133,18 @@ class Audience:
                 self._think_of_something(at_ms)
         return done
 
+    def wake(self, now_ms: int) -> None:
+        """Time has jumped: go on from now, without catching up on what would have been said meanwhile."""
+        self._agenda.clear()
+        self._started_ms = min(self._started_ms, now_ms - 600_000)  # nobody arrives anew
+        self._next_line_ms = now_ms + 300
+        self._next_happening_ms = now_ms + 5_000
+        self._next_command_ms = now_ms + 10_000
+        self._budget_ms = now_ms
+        for presence in self._presence.values():
+            presence.until_ms = min(presence.until_ms, now_ms + 60_000)
+            presence.last_line_ms = presence.last_command_ms = now_ms - 60_000
+
     def hear(self, message: ChatMessage, at_ms: int, *, own: bool = False) -> None:
         """Notice what was said in the room, by the companion (`own`), by a person or by one of the audience."""
         action = ACTION.fullmatch(message.text)
@@ -199,7 +213,7 @@ class Audience:
 
     def _think_of_something(self, at_ms: int) -> None:
         elapsed_s = (at_ms - self._started_ms) / 1000
-        since_s = (at_ms - self.happening.at_ms) / 1000
+        since_s = max(0, at_ms - self.happening.at_ms) / 1000
         heat = 1 + (self.happening.heat - 1) * math.exp(-since_s / 9)
         self._next_line_ms = at_ms + max(60, int(1000 * self._random.expovariate(usual_pace(elapsed_s) * heat)))
         if at_ms >= self._next_command_ms and self._command(at_ms):
@@ -396,7 +410,10 @@ async def attend(
     try:
         while True:
             await asyncio.sleep(min(1.0, max(0.02, (audience.next_ms - room.now_ms()) / 1000)))
-            for item in audience.due(room.now_ms()):
+            now_ms = room.now_ms()
+            if not -SLEPT_MS < now_ms - audience.next_ms < SLEPT_MS:
+                audience.wake(now_ms)
+            for item in audience.due(now_ms):
                 if paused():
                     continue
                 if isinstance(item, Happening):

@@ -218,6 +218,36 @@ async def test_seated_in_a_room_the_audience_talks_and_stays_apart_from_people(s
     assert not room.is_simulated("backchat")
 
 
+@pytest.mark.parametrize("jump_s", [3 * 3600, -7 * 24 * 3600])
+def test_after_the_machine_slept_or_its_clock_was_set_chat_goes_on_from_now(script: Script, jump_s: int) -> None:
+    start_s = 10**6
+    audience = Audience(script, "backchat", start_s * 1000, Random(5))
+    audience.due(start_s * 1000 + 60_000)
+    now_ms = (start_s + jump_s) * 1000
+    audience.wake(now_ms)
+    said = [item for item in audience.due(now_ms + 60_000) if isinstance(item, Utterance)]
+    assert 10 < len(said) < 200
+    assert now_ms < audience.next_ms < now_ms + 120_000
+
+
+async def test_a_jump_of_the_clock_is_noticed(script: Script) -> None:
+    clock_ms = 10**9
+    room = Room(now_ms=lambda: clock_ms)
+    heard: list[object] = []
+    room.listen(heard.append)
+    task = asyncio.create_task(attend(Audience(script, "backchat", clock_ms, Random(5)), room))
+    await asyncio.sleep(0.05)
+    clock_ms += 3 * 3600 * 1000
+    for _ in range(100):
+        clock_ms += 100
+        await asyncio.sleep(0.02)
+        if len(heard) >= 2:
+            break
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert 2 <= len(heard) < 50
+
+
 def test_every_emote_the_script_uses_is_one_the_room_has() -> None:
     words = set(SCRIPT_FILE.read_text(encoding="utf-8").replace('"', " ").replace(",", " ").split())
     assert {word for word in words if word.startswith("bc") and word[2:3].isupper()} <= set(EMOTES)

@@ -200,6 +200,25 @@ async def test_deleting_on_the_page_takes_the_line_from_every_page(scene: Scene,
         assert scene.room.recent == []
 
 
+async def test_moderating_needs_no_mouse(scene: Scene, browser: Any) -> None:
+    async with scene.served():
+        for text in ("one", "two", "three"):
+            scene.room.post(ANNA, text)
+        page = await opened(browser, scene.url())
+        await connected(page)
+        await page.focus("#scroller")
+        for key in ("ArrowUp", "ArrowUp", "d"):
+            await page.keyboard.press(key)
+        await page.wait_for_selector(".line >> text=two", state="detached")
+        assert [said.message.text for said in scene.room.recent] == ["one", "three"]
+        await page.keyboard.press("r")
+        assert "Replying to Anna: one" in await page.text_content("#replying")
+        await page.keyboard.type("yes")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(".line.human .parent")
+        assert scene.room.recent[-1].message.reply_to == scene.room.recent[0].message.id
+
+
 async def test_a_banned_companion_or_a_cleared_room_leaves_nothing_on_the_overlay(scene: Scene, browser: Any) -> None:
     async with scene.served():
         overlay = await opened(browser, scene.url("/overlay?hold=0"))

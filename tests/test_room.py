@@ -9,6 +9,7 @@ import pytest
 
 from bot.chat import ChatEvent, MessageDeleted, MessageReceived, OutgoingLine, Raided, RoomCleared
 from bot.room import BOT_BADGE, ROOM_CHANNEL, Person, Room, RoomChat, RoomError
+from bot.room_commands import command
 from bot.room_irc import RoomPort, escape_tag, unescape_tag
 
 
@@ -303,3 +304,37 @@ async def test_clearing_the_room_empties_it(room: Room) -> None:
 def test_tag_values_survive_escaping() -> None:
     for value in ("a b;c\\d\r\n", "\\s", "plain", ";;", "ends with \\"):
         assert unescape_tag(escape_tag(value)) == value
+
+
+def test_the_host_moderates_with_twitchs_own_commands(room: Room) -> None:
+    message = room.post(ANNA, "one")
+    room.post(MOSS, "two")
+    assert command(room, f"/delete {message.id}")
+    assert command(room, "/timeout @Moss 60")
+    assert room.recent == []
+    with pytest.raises(RoomError, match="timed out"):
+        room.post(MOSS, "three")
+    assert command(room, "/untimeout moss")
+    room.post(MOSS, "three")
+    assert command(room, "/ban moss") and command(room, "/unban moss")
+    room.post(MOSS, "four")
+    assert command(room, "/clear")
+    assert room.recent == []
+    assert not command(room, "/me waves") and not command(room, "hello /clear")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/dance", "/dance is not a command here; there are /ban, /clear"),
+        ("/timeout", "say whom"),
+        ("/timeout a b", "how many seconds"),
+        ("/timeout a 0", "how many seconds"),
+        ("/ban a-b", "say whom"),
+        ("/delete nothing", "no message of that id"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why(room: Room, text: str, words: str) -> None:
+    with pytest.raises(RoomError) as caught:
+        command(room, text)
+    assert words in str(caught.value)

@@ -237,6 +237,14 @@ async def test_what_is_typed_on_the_page_is_said_in_the_room_as_the_host(site: S
     assert site.room.recent[-1].message.reply_to == said.message.id
 
 
+async def test_a_moderation_command_is_done_and_not_said(site: Served) -> None:
+    site.room.post(ANNA, "one")
+    assert await site.post("/api/say", {"name": "Streamer", "text": " /timeout Anna 60"}) == (200, {})
+    assert site.room.recent == []
+    status, answer = await site.post("/api/say", {"name": "Streamer", "text": "/dance"})
+    assert status == 409 and "/dance is not a command" in answer["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, web
 
 from bot.overlay import overlay_page
 from bot.room import Room
+from bot.room_commands import LONGEST_S, command
 from bot.web.access import Access, dress, guard
 from bot.web.feed import frame
 from bot.web.pages import Pages
@@ -25,7 +26,6 @@ BEAT_S = 10.0
 STALLED_S = 20.0
 MOST_BODY_BYTES = 8 * 1024
 MOST_PAGES = 200
-LONGEST_TIME_OUT_S = 14 * 24 * 3600
 
 Body = Mapping[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -104,8 +104,9 @@ def make_site(
     async def say(body: Body) -> None:
         here = the_room()
         person = here.guest(text_of(body, "name"), frozenset({"broadcaster"}) if streamer_roles else frozenset())
-        reply_to = body.get("reply_to")
-        here.post(person, text_of(body, "text"), reply_to=reply_to if isinstance(reply_to, str) else None)
+        text, reply_to = text_of(body, "text"), body.get("reply_to")
+        if not (streamer_roles and command(here, text.strip())):
+            here.post(person, text, reply_to=reply_to if isinstance(reply_to, str) else None)
 
     async def moderate(body: Body) -> None:
         here = the_room()
@@ -254,6 +255,6 @@ def seconds_of(body: Body) -> int | None:
     if body.get("seconds") is None:
         return None
     seconds = number_of(body, "seconds")
-    if not 1 <= seconds <= LONGEST_TIME_OUT_S:
-        raise ActionRefusedError(f"seconds must be between 1 and {LONGEST_TIME_OUT_S}")
+    if not 1 <= seconds <= LONGEST_S:
+        raise ActionRefusedError(f"seconds must be between 1 and {LONGEST_S}")
     return seconds

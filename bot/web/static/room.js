@@ -32,6 +32,7 @@ function toEnd() {
 
 function add(line) {
   const item = chatLine(line, { names: [line.own ? "" : state.companion, find("name").value].filter(Boolean), companion: state.companion });
+  if (line.notice === undefined) item.tabIndex = -1;
   if (state.local && line.notice === undefined) item.append(tools(line));
   log.append(item);
   while (log.children.length > MOST_LINES) log.firstChild.remove();
@@ -53,6 +54,8 @@ function tools(line) {
   for (const button of made.children) {
     button.type = "button";
     button.tabIndex = -1;
+    button.dataset.key = button.textContent[0].toLowerCase();
+    button.setAttribute("aria-keyshortcuts", button.dataset.key);
   }
   return made;
 }
@@ -62,6 +65,24 @@ function shown(line) {
   if (atEnd) toEnd();
   else find("newer").hidden = false;
 }
+
+// With the keyboard: arrows walk the lines, and r, d, t do what the buttons of a line do.
+scroller.addEventListener("keydown", (event) => {
+  const lines = [...log.querySelectorAll(".line:not(.notice)")];
+  const at = lines.indexOf(document.activeElement.closest(".line"));
+  if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+    const to = at < 0 ? lines.length - 1 : at + (event.key === "ArrowUp" ? -1 : 1);
+    lines[to]?.focus();
+    event.preventDefault();
+  } else if (at >= 0 && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const button = [...lines[at].querySelectorAll(".tools button")].find((one) => one.dataset.key === event.key);
+    if (!button) return;
+    event.preventDefault();
+    event.stopPropagation();
+    (lines[at - 1] ?? scroller).focus();
+    button.click();
+  }
+});
 
 function drop(matches) {
   for (const item of [...log.children]) if (matches(item.dataset)) item.remove();
