@@ -23,7 +23,7 @@ from trainer.models.gpt import GPT, GPTConfig
 from trainer.models.mixture import Weights
 from trainer.settings import SamplingTable
 from trainer.tokenizer import train_tokenizer
-from trainer.voice import Request, Voice, load_voice, ngram_voice
+from trainer.voice import Request, Voice, load_voice, ngram_voice, worth_saying
 
 WORDS = (
     "the",
@@ -81,7 +81,44 @@ def test_it_says_different_things_that_are_never_empty(voice: Voice) -> None:
     assert len(said) == 6
     assert all(candidate.text.strip() for candidate in said)
     assert len({candidate.text for candidate in said}) == 6
-    assert [candidate.nats_per_token for candidate in said] == sorted(candidate.nats_per_token for candidate in said)
+    assert all(candidate.nats_per_token > 0 for candidate in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("nice jump", True),
+        ("no no not again", True),
+        ("LUL", False),
+        ("Kappa kappa KAPPA", False),
+        ("", False),
+        ("we go again and we go again and we go again", False),
+    ],
+)
+def test_one_emote_and_a_broken_record_are_not_worth_saying(text: str, worth: bool) -> None:
+    assert worth_saying(text) == worth
+
+
+def test_lines_worth_saying_come_first_and_others_only_where_there_is_nothing_else() -> None:
+    spam = [message(number, "LUL", NAMES[number % 4]) for number in range(300)]
+    voice = voice_of([*spam, *chatter(60)])
+    texts = [candidate.text for candidate in voice.generate(Request(conversation=spam[-5:], candidates=4, seed=5))]
+    worth = [worth_saying(text) for text in texts]
+    assert worth == sorted(worth, reverse=True) and worth[0]
+    assert [c.text for c in voice_of(spam).generate(Request(conversation=(), candidates=2, seed=5))] == ["LUL"]
+
+
+def test_it_does_not_repeat_what_was_just_said() -> None:
+    copied = [message(number, "this very line again") for number in range(100)]
+    request = Request(conversation=copied[-3:], candidates=3, seed=6)
+    texts = [candidate.text for candidate in voice_of([*copied, *chatter(100)]).generate(request)]
+    assert texts and texts[0] != "this very line again"
+
+
+def test_nobody_is_talked_to_who_is_not_there() -> None:
+    said = [message(number, "@stranger hello there", NAMES[number % 4]) for number in range(60)]
+    request = Request(conversation=(), candidates=4, seed=3)
+    assert not any("someone" in candidate.text for candidate in voice_of([*said, *chatter(60)]).generate(request))
 
 
 def test_the_same_seed_says_the_same(voice: Voice) -> None:

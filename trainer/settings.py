@@ -47,7 +47,7 @@ class SamplingTable(Table):
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
     repetition_penalty: Annotated[float, Field(ge=1, le=10)] = 1.1
 
 

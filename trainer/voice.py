@@ -3,6 +3,7 @@
 Torch stays inside. What it learns live is its own: no loss that is reported anywhere comes from here.
 """
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from trainer.sample import Choice, Continuation, continuations
 from trainer.settings import SamplingTable
 from trainer.tokenizer import Kind, Tokenizer, train_tokenizer
 
-ROUNDS = 4  # how often a request draws again when lines came out empty
+ROUNDS = 4  # how often a request draws again when there were too few lines worth saying
 CONTEXT_LINES = 60
 YOUNG_MESSAGES = 20_000  # counted in under a second; older ones wait for the first checkpoint
 YOUNG_VOCAB_SIZE = 1024
@@ -69,7 +70,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One finished line as plain text, names in the place of slots, and how (un)likely the model finds it."""
+    """One line as plain text, names in the place of slots, and how (un)likely the model finds it."""
 
     text: str
     nats_per_token: float
@@ -110,7 +111,10 @@ class Voice:
         self.generate(Request(conversation=(), candidates=1, max_tokens=2, seed=0))
 
     def generate(self, request: Request) -> list[Candidate]:
-        """At most `request.candidates` different lines that say something, the ones the model likes best first."""
+        """At most `request.candidates` different lines, those worth saying first, as drawn within that.
+
+        Not by likelihood: what a model of chat finds likeliest is the emote that everybody posts.
+        """
         with self._lock:
             return self._generate(request)
 
@@ -171,17 +175,25 @@ class Voice:
         context.append(self._tokenizer.slot_token(SPEAKER_SLOTS - 1 if slot is None else slot))
         prompt = " ".join(request.prompt.split())
         beginning = self._tokenizer.encode(prompt)
-        found: dict[str, Candidate] = {}
+        # Nobody is talked to who is not there.
+        slots = range(SPEAKER_SLOTS)
+        nobody = [self._tokenizer.slot_token(each) for each in slots if window.speaker(each) is None]
+        said = {" ".join(message.text.casefold().split()) for message in request.conversation}
+        good: dict[str, Candidate] = {}
+        poor: dict[str, Candidate] = {}
         for round_ in range(ROUNDS):
-            for drawn in self._draw(request, [*context, *beginning], bool(beginning), round_):
+            for drawn in self._draw(request, [*context, *beginning], bool(beginning), nobody, round_):
                 text = render(self._tokenizer.decode_parts([*beginning, *drawn.tokens]), window).strip()
-                if text and text not in found:
-                    found[text] = Candidate(text, drawn.nats_per_token)
-            if len(found) >= request.candidates:
+                worth = drawn.stopped and text.casefold() not in said and worth_saying(text)
+                if text:
+                    (good if worth else poor).setdefault(text, Candidate(text, drawn.nats_per_token))
+            if len(good) >= request.candidates:
                 break
-        return sorted(found.values(), key=lambda candidate: candidate.nats_per_token)[: request.candidates]
+        return [*good.values(), *(poor[text] for text in poor if text not in good)][: request.candidates]
 
-    def _draw(self, request: Request, context: Sequence[int], prompted: bool, round_: int) -> list[Continuation]:
+    def _draw(
+        self, request: Request, context: Sequence[int], prompted: bool, forbidden: Sequence[int], round_: int
+    ) -> list[Continuation]:
         sampling = request.sampling or self._sampling
         return continuations(
             self._model,
@@ -190,9 +202,17 @@ class Voice:
             max_tokens=request.max_tokens,
             stop=(self._tokenizer.end_token,),
             choice=Choice(**sampling.model_dump()),
-            seed=None if request.seed is None else request.seed + round_,
+            seed=None if request.seed is None else request.seed * ROUNDS + round_,
+            forbidden=forbidden,
             min_tokens=0 if prompted else 1,
         )
+
+
+def worth_saying(text: str) -> bool:
+    """Whether a line is more than one word, and no broken record: the failures of every model of one-word chat."""
+    words = text.casefold().split()
+    pairs = list(itertools.pairwise(words))
+    return len(words) > 1 and len(set(words)) > 1 and all(pairs.count(pair) < 3 for pair in set(pairs))
 
 
 def load_voice(
@@ -256,8 +276,9 @@ def _voice_of(
             raise CheckpointError(f"checkpoint {checkpoint.name} has neither counts nor a GPT; promote another one")
         return gpt, "gpt"
     if gpt is None or "mixture" not in checkpoint.parts:
-        return Mixture(None, memory.ngram, Weights(())), "ngram"
-    return Mixture(gpt, memory.ngram, Weights.from_json(checkpoint.parts["mixture"].config)), "mixture"
+        return Mixture(None, memory.ngram, Weights(()).for_speaking()), "ngram"
+    weights = Weights.from_json(checkpoint.parts["mixture"].config)
+    return Mixture(gpt, memory.ngram, weights.for_speaking()), "mixture"
 
 
 def _device(device: str) -> str:
@@ -296,5 +317,5 @@ def ngram_voice(
         tokenizer=made.kind,
         trained_messages=len(lines),
     )
-    model = Mixture(None, memory.ngram, Weights(()))
+    model = Mixture(None, memory.ngram, Weights(()).for_speaking())
     return Voice(model, made, info, parts={}, memory=memory, sampling=sampling, rules=rules)

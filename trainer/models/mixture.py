@@ -24,6 +24,9 @@ TOKENS_AT_FIRST = 50.0  # how many held-out tokens outweigh that
 TOKENS_TO_DIFFER = 30.0  # … and the common trust, in one degree of familiarity
 STRENGTH_OF_DEFAULT_DOUBTS = 4.0
 MOST_TRUST = 0.98
+# When speaking: only what is remembered for so long is recalled, and believed that many times less.
+LASTING_TOKENS = 1000
+ECHO_DOUBT = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Weights:
 
     trust: tuple[float, ...]
     recalls: tuple[Recall, ...] = DEFAULT_RECALLS
+
+    def for_speaking(self) -> "Weights":
+        """The same, hardly echoing: a good forecast of chat repeats what was just said, a good voice must not."""
+        lasting = (recall for recall in self.recalls if recall.decay_tokens >= LASTING_TOKENS)
+        return replace(self, recalls=tuple(replace(each, doubt=each.doubt * ECHO_DOUBT) for each in lasting))
 
     def to_json(self) -> dict[str, Any]:
         recalls = [[recall.order, recall.decay_tokens, recall.doubt] for recall in self.recalls]
