@@ -158,7 +158,7 @@ class Performer:
             for text in preferred(candidates, request.conversation, prompt):
                 if request.reply_to in self._deleted:
                     return
-                sent = await self._outbox.say(Line(request.channel, text, request.kind, request.reply_to))
+                sent = await self._outbox.say(Line(request.channel, text, "reply", request.reply_to))
                 if sent.drop_reason is None:
                     self._note_author(text)
                 if sent.drop_reason is None or sent.drop_reason in KEPT_BACK:

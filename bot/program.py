@@ -20,6 +20,7 @@ from bot.chat import Chat
 from bot.companion import Companion
 from bot.control import Mouth
 from bot.games import Bets
+from bot.guards import Guards
 from bot.narrator import Narrator
 from bot.outbox import Outbox
 from bot.people import People
@@ -81,6 +82,9 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
     async with contextlib.AsyncExitStack() as stack:
         corpus = stack.enter_context(Corpus.open(paths.database))
         gate = Gate(settings[SafetyTable], now_ms=now_ms)
+        guards = Guards(settings[SafetyTable], paths.database, paths.data, companion=table.name.lower())
+        stack.callback(guards.close)
+        gate.guards += guards.all
         if settings[TwitchTable].channels:
             chat, channels, room = twitch_chat(settings), channel_names(settings), None
         else:
@@ -100,7 +104,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         report = SafetyReport(gate, mouth, paths.data, pages.on_control)
         mouth.changed = report.publish
         url = await stack.enter_async_context(site(settings, pages, room, mouth))
-        voices = Voices(settings)
+        voices = Voices(settings, left=guards.left)
         stack.callback(voices.close)
         brain = Brain(
             paths.checkpoints,
@@ -109,19 +113,25 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             count=voices.count,
             stored=voices.stored,
             removed=voices.removed,
+            changed=lambda: guards.serves(voices.followed) if voices.followed is not None else None,
         )
         stack.push_async_callback(brain.close)
         bets = Bets(paths.data / "scores.json")
         outbox = Outbox(chat, gate, now_ms=now_ms, control=mouth)
         mouth.say = outbox.offer
-        outbox.listeners.append(mouth.on_record)
+        outbox.listeners += [mouth.on_record, guards.on_record]
         exclusions = Exclusions(corpus, settings[CorpusTable].known_bots)
+
+        def consent_changed() -> None:
+            exclusions.forget_what_is_known()
+            guards.left()
+
         people = People(
             corpus,
             keep_days=settings[CorpusTable].keep_days,
             work=stack.enter_context(ThreadPoolExecutor(1, "consent")),
             clear=lambda event: performer.on_event(event),
-            changed=exclusions.forget_what_is_known,
+            changed=consent_changed,
         )
         performer = Performer(
             chat=chat,
@@ -145,7 +155,8 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             url=url,
             publish=report.publish,
         )
-        performer.handlers += [people.on_event, mouth.on_event]
+        performer.handlers += [people.on_event, mouth.on_event, guards.on_event]
+        guards.start()
         await brain.start()
         yield performer
 
@@ -243,8 +254,10 @@ class Exclusions:
 class Voices:
     """Makes voices from what is on disk. Lives in the brain's loading thread, with a database connection of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, left: Callable[[], None]) -> None:
         self._settings = settings
+        self._left = left
+        self.followed: int | None = None  # up to here in the feed of removals the voice loaded last knows of nothing
         also = (settings[BotTable].name,)
         self._rules = Rules.of(settings[CorpusTable], settings[CleaningTable], also)
         self._warm = False
@@ -268,13 +281,18 @@ class Voices:
         removals = corpus.removals(self._removal)
         if removals:
             self._removal = removals[-1].number
+            if any(removal.reason in ("forgotten", "opted_out") for removal in removals):
+                self._left()
         return [removal.message_id for removal in removals if removal.message_id]
 
     def load(self, checkpoint: Path) -> "Voice":
+        from trainer.checkpoint import load as load_checkpoint
         from trainer.voice import load_voice
 
         device, sampling = self._settings[TrainerTable].device, self._settings[SamplingTable]
-        return load_voice(checkpoint, device, sampling, self._rules, self.corpus())
+        voice = load_voice(checkpoint, device, sampling, self._rules, self.corpus())
+        self.followed = load_checkpoint(checkpoint).removals
+        return voice
 
     def count(self) -> "Voice | None":
         from trainer.voice import ngram_voice

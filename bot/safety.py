@@ -84,8 +84,8 @@ class Refusal:
 class Guard(Protocol):
     """A further rule with a memory of its own: memorisation, forgotten words, quarantine."""
 
-    def objection(self, text: str) -> tuple[Reason, str] | None:
-        """Why this line must not be said, or None."""
+    def objection(self, text: str, kind: LineKind) -> tuple[Reason, str] | None:
+        """Why this line must not be said, or None. A "reply" was generated, a "command" is a template of ours."""
 
 
 class Gate:
@@ -180,7 +180,7 @@ class Gate:
         for command in self._settings.bot_commands:
             if lowered.startswith(command.casefold()):
                 return "command", "another bot's command"
-        if kind == "narration":
+        if kind != "reply":  # our own templates
             return None
         speaker = _SPEAKER.match(text)
         if speaker and (speaker.group(1) or speaker.group(2)).casefold() not in _LABELS:
@@ -223,7 +223,7 @@ class Gate:
         if kind == "reply" and plainest(text) in self._own:
             return "repeat", "said a moment ago"
         for guard in self.guards:
-            objection = guard.objection(text)
+            objection = guard.objection(text, kind)
             if objection is not None:
                 return objection
         return None

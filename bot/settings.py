@@ -57,6 +57,8 @@ class SafetyTable(Table):
     lone_emotes: bool = False
     speak: Literal["auto", "live", "shadow"] = "auto"
     lines_a_minute: Annotated[int, Field(ge=0)] = 15
+    memorised_words: Annotated[int, Field(ge=5, le=50)] = 8
+    memorised_people: Annotated[int, Field(ge=1)] = 3
     lines_a_hour: Annotated[int, Field(ge=0)] = 400
 
     @field_validator("phrases", mode="before")

@@ -118,4 +118,9 @@ def _0001_messages(db: "Database") -> None:
     )
 
 
-STEPS = (_0001_messages,)
+def _0002_suppressed(db: "Database") -> None:
+    """Salted hashes of what people said who have left, until a model serves that never learned from them."""
+    db.execute("CREATE TABLE suppressed (shingle INTEGER PRIMARY KEY, removal INTEGER NOT NULL)")
+
+
+STEPS = (_0001_messages, _0002_suppressed)

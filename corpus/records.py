@@ -9,7 +9,7 @@ from corpus.message import ChatMessage, Emote
 from corpus.split import Side
 from corpus.textkey import text_key
 
-Reason = Literal["deleted", "cleared", "forgotten", "opted_out", "bot"]
+Reason = Literal["deleted", "cleared", "forgotten", "opted_out", "bot", "quarantined"]
 
 # id, channel, login, text, sent_ms, text_key, user_id, display_name, badges, emotes, reply_to: plain values, so that
 # another process can pack what this one stores.

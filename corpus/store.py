@@ -31,6 +31,7 @@ from corpus.records import (
     emotes_from_text,
     pack,
 )
+from corpus.shingles import Shingle, Shingler
 from corpus.split import Side, side_of
 from corpus.textkey import text_key
 
@@ -52,6 +53,8 @@ MADE_ID = "~"  # how ids begin that an importer made from the content
 
 _SIDES: tuple[Side, Side] = ("train", "validation")
 _WITHHELD = 2  # added to the side of a message while its author has opted out
+_SIDES_WITHHELD = (_WITHHELD, _WITHHELD + 1)
+_QUARANTINED = 4  # added to the side of a message that resembles a line which a moderator took back
 _EVERYWHERE = 0
 
 
@@ -447,7 +450,9 @@ class Corpus:
             number = _EVERYWHERE if channel is None else self._channel_id(channel)
             self._refuse(login, number, opted_out=True)
             where, values = self._whose(login, number)
+            shingles = self._shingles(where, values)
             self._note_removals(f"{where} AND side < {_WITHHELD}", values, "opted_out")
+            self._suppress(shingles)
             self._db.execute(
                 f"UPDATE message SET side = side + {_WITHHELD} WHERE {where} AND side < {_WITHHELD}", values
             )
@@ -464,12 +469,12 @@ class Corpus:
             self._bump_consent()
             where, values = self._whose(login, number)
             for (found,) in self._db.execute(
-                f"SELECT DISTINCT channel FROM message WHERE {where} AND side >= {_WITHHELD}", values
+                f"SELECT DISTINCT channel FROM message WHERE {where} AND side IN {_SIDES_WITHHELD}", values
             ).fetchall():
                 if not self._standing(login, found)[0]:
                     self._db.execute(
                         f"UPDATE message SET side = side - {_WITHHELD}"
-                        f" WHERE {where} AND channel = ? AND side >= {_WITHHELD}",
+                        f" WHERE {where} AND channel = ? AND side IN {_SIDES_WITHHELD}",
                         (*values, found),
                     )
 
@@ -492,7 +497,9 @@ class Corpus:
             now_ms = self._now_ms()
             self._refuse(login, number, opted_out=True, until_ms=now_ms, user_id=found[0] if found else None)
             where, values = self._whose(login, number)
+            shingles = self._shingles(where, values)
             removed = self._remove(where, values, "forgotten")
+            self._suppress(shingles)
             self._db.execute(
                 "DELETE FROM chatter WHERE login = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM message WHERE message.chatter = chatter.id)",
@@ -503,6 +510,48 @@ class Corpus:
         if not self._db.in_transaction:
             self.scrub()
         return removed
+
+    def withhold(self, rows: Iterable[int]) -> int:
+        """Leave these messages out of all that is learned from now on; models unlearn them. Returns how many."""
+        with self._writing():
+            withheld = 0
+            for row in rows:
+                self._note_removals(f"row = ? AND side < {_WITHHELD}", (row,), "quarantined")
+                withheld += self._db.execute(
+                    f"UPDATE message SET side = side + {_QUARANTINED} WHERE row = ? AND side < {_WITHHELD}", (row,)
+                ).rowcount
+            return withheld
+
+    @property
+    def shingler(self) -> Shingler:
+        """Makes the hashes that `suppressed` holds."""
+        return Shingler(self._salt)
+
+    def suppressed(self) -> dict[Shingle, int]:
+        """Hashes of what people said who have left, and the removal number at which they did.
+
+        A model that followed the feed of removals up to that number knows nothing of it any more.
+        """
+        with self._lock:
+            return dict(self._db.execute("SELECT shingle, removal FROM suppressed").fetchall())
+
+    def end_suppression(self, removal: int) -> int:
+        """A model that has followed the feed of removals up to here serves now: drop what it cannot know."""
+        with self._writing():
+            return self._db.execute("DELETE FROM suppressed WHERE removal <= ?", (removal,)).rowcount
+
+    def _shingles(self, where: str, values: Sequence[Any]) -> set[Shingle]:
+        shingler = self.shingler
+        texts = self._db.execute(f"SELECT text FROM message WHERE {where}", tuple(values))
+        return {shingle for (text,) in texts for shingle in shingler.shingles(text)}
+
+    def _suppress(self, shingles: Iterable[Shingle]) -> None:
+        removal = self.last_removal()
+        self._db.executemany(
+            "INSERT INTO suppressed (shingle, removal) VALUES (?1, ?2)"
+            " ON CONFLICT (shingle) DO UPDATE SET removal = ?2",
+            ((shingle, removal) for shingle in shingles),
+        )
 
     def mark_bot(self, login: str) -> int:
         """An account of ours or another bot: its messages go and are refused from now on. Returns how many went."""
