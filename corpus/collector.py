@@ -182,7 +182,7 @@ class Collector:
                 link.welcome()
             case "JOIN" | "366":
                 channel = line.parameters[-1].lstrip("#").lower() if line.parameters else line.trailing or ""
-                self._on_joined(channel)
+                self._on_joined(channel, self._now_ms())
             case "RECONNECT":
                 link.drop("the server asked us to reconnect", soon=True)
             case "NOTICE":
@@ -197,13 +197,15 @@ class Collector:
             self._pending_since = self._steady_ms()
         self._pending.append(event)
         sent_ms = event.sent_ms if isinstance(event, ChatMessage) else event.at_ms
-        self._heard[event.channel] = now if sent_ms is None else min(now, sent_ms)
+        heard_ms = now if sent_ms is None else min(now, sent_ms)
+        self._on_joined(event.channel, heard_ms)  # chat may come before the server's word that we are in
+        self._heard[event.channel] = heard_ms
 
-    def _on_joined(self, channel: str) -> None:
+    def _on_joined(self, channel: str, at_ms: int) -> None:
         if channel in self._joined or channel not in self.channels:
             return
         self._joined.add(channel)
-        gap = self._corpus.listening(channel, self._now_ms())
+        gap = self._corpus.listening(channel, at_ms)
         if gap is not None:
             self.tally.gaps += 1
             log.warning("#%s: nobody listened for %.1f s", channel, (gap.ended_ms - gap.began_ms) / 1000)

@@ -26,6 +26,7 @@ class Visitor:
         self.socket = connection
         self.lines: list[str] = []
         self.joined: list[str] = []
+        self.confirmed: list[str] = []
         self.gone = threading.Event()
 
     def say(self, *lines: str) -> None:
@@ -80,7 +81,7 @@ class IrcServer:
             return self.visitors[-1]
 
     def _in(self, channel: str) -> list[Visitor]:
-        return [visitor for visitor in self.visitors if channel in visitor.joined]
+        return [visitor for visitor in self.visitors if channel in visitor.confirmed]
 
     def _accept(self) -> None:
         while True:
@@ -113,11 +114,13 @@ class IrcServer:
             visitor.say(f":tmi.twitch.tv 001 {rest} :Welcome, GLHF!")
         elif command == "JOIN":
             channel = rest.lstrip("#")
+            with self.changed:  # from before the confirmation on, so that nothing falls between the two
+                visitor.joined.append(channel)
             visitor.say(
                 f":me!me@me.tmi.twitch.tv JOIN #{channel}", f":me.tmi.twitch.tv 366 me #{channel} :End of /NAMES"
             )
             with self.changed:
-                visitor.joined.append(channel)
+                visitor.confirmed.append(channel)
                 self.changed.notify_all()
             if self.on_join is not None:
                 self.on_join(visitor, channel)

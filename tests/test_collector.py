@@ -1,6 +1,7 @@
 """The collector against a real server on loopback: everything said is stored, whatever the connection does."""
 
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,3 +125,44 @@ def test_an_offline_channel_is_not_kept(tmp_path: Path) -> None:
         visitor.say(privmsg(2))
         eventually(lambda: collector.tally.stored == 1)
         assert texts(tmp_path) == ["line 2"]
+
+
+def test_two_collectors_on_one_database_keep_everything_once(tmp_path: Path) -> None:
+    with IrcServer() as server, collecting(server, tmp_path) as one, collecting(server, tmp_path) as other:
+        server.joined(2)
+        for start in range(0, 300, 30):
+            for visitor in list(server.visitors):
+                visitor.say(*(privmsg(number) for number in range(start, start + 30)))
+        eventually(lambda: one.tally.stored + one.tally.duplicates == 300)
+        eventually(lambda: other.tally.stored + other.tally.duplicates == 300)
+        assert one.tally.stored + other.tally.stored == 300
+        assert sorted(texts(tmp_path)) == sorted(f"line {number}" for number in range(300))
+
+
+def test_while_the_database_is_locked_chat_waits_and_the_status_says_so(tmp_path: Path) -> None:
+    with IrcServer() as server, collecting(server, tmp_path) as collector:
+        visitor = server.joined()
+        visitor.say(privmsg(1))
+        eventually(lambda: collector.tally.stored == 1)
+        collector._corpus._db.execute("PRAGMA busy_timeout = 50")  # instead of half a minute
+        blocker = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        visitor.say(privmsg(2))
+        eventually(lambda: read_status(tmp_path / "status", "corpus").get("state") == "stalled")
+        sender = threading.Thread(target=visitor.say, args=tuple(privmsg(number) for number in range(3, 40_000)))
+        sender.start()
+        sender.join(0.5)
+        assert sender.is_alive(), "nothing held the sender back"
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        sender.join(60)
+        eventually(lambda: collector.tally.stored == 39_999, 60)
+        assert "waits" not in read_status(tmp_path / "status", "corpus")["state"]
+
+
+def test_a_server_that_goes_away_is_found_again(tmp_path: Path) -> None:
+    with IrcServer() as server, collecting(server, tmp_path) as collector:
+        server.hang_up(server.joined())
+        server.joined(2).say(privmsg(1))
+        eventually(lambda: collector.tally.stored == 1)
+        assert collector.tally.gaps == 1
