@@ -129,6 +129,7 @@ class FakeTwitch:
         self.queries: list[str] = []
         self.faults: list[Fault] = []
         self.welcomes_withheld = 0
+        self.welcome_delay_s = 0.0
         self.sockets_refused = 0
         self.clock_skew_s = 0.0
         self.moderators: dict[str, set[str]] = {}
@@ -555,6 +556,7 @@ class FakeTwitch:
         if self.welcomes_withheld:
             self.welcomes_withheld -= 1
         else:
+            await asyncio.sleep(self.welcome_delay_s)
             self.sessions[session.id] = session
             await self._welcome(session, old)
         with contextlib.suppress(ConnectionError):

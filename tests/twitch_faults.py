@@ -95,6 +95,12 @@ async def reconnect(twitch: FakeTwitch) -> None:
         await twitch.ask_to_reconnect(session)
 
 
+async def reconnect_with_a_slow_welcome(twitch: FakeTwitch) -> None:
+    """The chat goes on over the old socket until the new one is welcomed, as Twitch promises."""
+    twitch.welcome_delay_s = twitch.keepalive_s / 2
+    await reconnect(twitch)
+
+
 async def reconnect_to_nowhere(twitch: FakeTwitch) -> None:
     """The URL refuses, and Twitch closes the old socket when its time is up."""
     for session in twitch.current():
@@ -167,6 +173,7 @@ WEBSOCKET_FAULTS = (
     FaultRow("close with a code (4000)", clean_close),
     FaultRow("no keepalive: connected but silent", no_keepalive),
     FaultRow("session_reconnect", reconnect),
+    FaultRow("session_reconnect, slow welcome", reconnect_with_a_slow_welcome),
     FaultRow("session_reconnect to a bad URL", reconnect_to_nowhere, lasts=GRACE),
     FaultRow("session_reconnect without a welcome", reconnect_without_welcome, lasts=GRACE),
     FaultRow("no welcome after a loss", no_welcome_after_loss),
