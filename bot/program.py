@@ -295,10 +295,11 @@ class Voices:
         return voice
 
     def count(self) -> "Voice | None":
-        from trainer.voice import ngram_voice
+        from trainer.voice import YOUNG_MESSAGES, ngram_voice
 
+        corpus = self.corpus()
         voice = ngram_voice(
-            self.corpus().messages(),
+            corpus.messages(after_row=max(0, corpus.last_row() - YOUNG_MESSAGES)),
             sampling=self._settings[SamplingTable],
             rules=self._rules,
             tokenizer=self._settings[ModelTable].tokenizer,

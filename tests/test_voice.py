@@ -22,7 +22,7 @@ from trainer.metrics import Loss
 from trainer.models.gpt import GPT, GPTConfig
 from trainer.models.mixture import Weights
 from trainer.settings import SamplingTable
-from trainer.tokenizer import train_tokenizer
+from trainer.tokenizer import Kind, train_tokenizer
 from trainer.voice import Request, Voice, load_voice, ngram_voice, worth_saying
 
 WORDS = (
@@ -226,6 +226,26 @@ def test_a_voice_of_a_real_corpus_follows_its_deletions(tmp_path: Path) -> None:
             voice.unlearn(removal.message_id)
     request = Request(conversation=(), prompt="sesame", candidates=4, seed=4)
     assert not any("sesame sesame" in candidate.text for candidate in voice.generate(request))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["the same line"] * 200,
+        ["Kappa", "LUL Kappa", "PogChamp", "LUL"] * 50,
+        ["word " * 4_000],
+        [" ".join(chr(first + step) * 3 for step in range(8)) for first in range(0x100, 0x2E80, 0x80)],
+        ["🏳️‍🌈 👨‍👩‍👧‍👦 ", "e\u0301\u0301\u0301", "\u202e backwards", "a\u0000b"],
+    ],
+    ids=["one line", "only emotes", "one enormous message", "many scripts", "odd characters"],
+)
+@pytest.mark.parametrize("kind", ["bpe", "word", "char"])
+def test_any_chat_makes_a_voice(texts: list[str], kind: Kind) -> None:
+    said = [message(number, text, NAMES[number % 4]) for number, text in enumerate(texts)]
+    voice = ngram_voice(stored(said), sampling=SAMPLING, rules=RULES, tokenizer=kind)
+    assert all(candidate.text for candidate in voice.generate(Request(conversation=said, candidates=2, seed=1)))
+    voice.learn(message(99_999, texts[0] + "!"))
+    voice.unlearn("m99999")
 
 
 # What follows speaks from a checkpoint.
