@@ -3,9 +3,11 @@
 import copy
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from trainer import pictures
@@ -27,6 +29,8 @@ from trainer.rung_training import (
 )
 from trainer.rungs.rung import EVALUATIONS, Climb, Outcome, Task, Update
 
+SMALL = 300_000  # parameters
+
 
 def neural_bigram(task: Task) -> Iterator[Update | Outcome]:
     data = task.data
@@ -47,7 +51,8 @@ def mlp(task: Task) -> Iterator[Update | Outcome]:
         start_token=data.start_token,
     ).to(task.device)
     plan = Plan(steps=task.steps, batch_size=64 if data.independent else 16, learning_rate=3e-3, weight_decay=0.1)
-    found = find_rate(network, _batches(task, network, plan.batch_size), plan)
+    with _few_threads(sum(parameter.numel() for parameter in network.parameters())):
+        found = find_rate(network, _batches(task, network, plan.batch_size), plan)
     plan = replace(plan, learning_rate=found.suggestion)
     note = f"{network.context} tokens of context, rate {found.suggestion:.2g} from the range test"
     for update in _trained(task, network, plan, note):
@@ -117,17 +122,31 @@ def _trained(
     last = min(task.first_steps or plan.steps, plan.steps)
     often = last / plan.steps / EVALUATIONS
     told, steps = often, 0
-    for progress in train(network, batches, plan, report_every=10, half_precision=half_precision):
-        steps = progress.step
-        if progress.share_done >= told:
-            told = progress.share_done + often
-            yield Update(model, progress, plan.steps)
-        if steps >= last:
-            break
+    with _few_threads(model.parameters):
+        for progress in train(network, batches, plan, report_every=10, half_precision=half_precision):
+            steps = progress.step
+            if progress.share_done >= told:
+                told = progress.share_done + often
+                yield Update(model, progress, plan.steps)
+            if steps >= last:
+                break
     drawn: dict[str, Any] = {}
     if attention and isinstance(network, LectureGPT):
         drawn["attention"] = pictures.attention(network, task.data)
     yield Outcome(model, model.parameters, note, steps, drawn)
+
+
+@contextmanager
+def _few_threads(parameters: int) -> Iterator[None]:
+    """Let a small network train on one core: several would spend their time waiting for each other at every product,
+    several times over beside a busy program."""
+    before = torch.get_num_threads()
+    if parameters < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _batches(task: Task, network: nn.Module, batch_size: int) -> Batches:
