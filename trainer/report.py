@@ -185,11 +185,9 @@ def _pictures(report: Report, drawn: list[charts.Chart]) -> list[str]:
 
 def _dimensions(embedding: Mapping[str, Any]) -> str:
     if int(embedding["dimensions"]) == 2:
-        return "Its embedding has two dimensions; this is it."
+        return "They have two dimensions; these are they."
     shown = 100 * float(embedding["variance_shown"])
-    return (
-        f"These are the two main directions of {int(embedding['dimensions'])}; they show {shown:.0f} % of the spread."
-    )
+    return f"These are the two main directions in which the next layer sees them differ; they show {shown:.0f} % of it."
 
 
 def _samples(report: Report) -> str:

@@ -33,3 +33,10 @@ class MLP(nn.Module):
         windows = padded.unfold(1, self.context, 1)
         hidden = torch.tanh(self.hidden(self.embedding(windows).flatten(2)))
         return torch.as_tensor(self.output(hidden))
+
+    @torch.no_grad()
+    def seen_embedding(self) -> Tensor:
+        """Each token as the hidden layer sees it when it was the last one, (vocab_size, n_hidden): the embedding
+        without the directions that nothing ever reads, which keep the noise that they began with."""
+        last = self.hidden.weight[:, -self.embedding.embedding_dim :]
+        return torch.as_tensor(self.embedding.weight @ last.T)

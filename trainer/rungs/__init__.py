@@ -19,7 +19,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung("neural-bigram", "Bigram, neural", "the same, learned by gradient descent", 5, 1000, neural_bigram),
     Rung("trigram", "Trigram, counted", "one more token to look back at", 0, 1, counted_trigram),
     Rung("kneser-ney", "Kneser-Ney n-gram", "long contexts that fall back on shorter ones", 0, 1, kneser_ney),
-    Rung("mlp", "MLP", "embeddings: tokens that behave alike share what is learned", 12, 8000, mlp),
+    Rung("mlp", "MLP", "embeddings: tokens that behave alike share what is learned", 16, 8000, mlp),
     Rung("one-head", "One head", "attention: look back at what matters", 6, 5000, lecture("one head")),
     Rung("multi-head", "Multi-head", "several things to look for at once", 6, 5000, lecture("multi-head")),
     Rung("feed-forward", "+ feed-forward", "time to think about what was heard", 8, 5000, lecture("feed-forward")),

@@ -37,7 +37,7 @@ def neural_bigram(task: Task) -> Iterator[Update | Outcome]:
     network = NeuralBigram(data.vocab_size).to(task.device)
     batch_size = 1024 if data.independent else 64
     plan = Plan(steps=task.steps, batch_size=batch_size, learning_rate=0.1, decay_from=0.3)
-    yield from _trained(task, network, plan, "the counts, found by gradient descent")
+    yield from _trained(task, network, plan, "its loss should be that of the counts")
 
 
 def mlp(task: Task) -> Iterator[Update | Outcome]:
@@ -59,7 +59,7 @@ def mlp(task: Task) -> Iterator[Update | Outcome]:
         if isinstance(update, Outcome):
             drawn = {
                 "range_test": pictures.range_test(found),
-                "embedding": pictures.embedding(network.embedding.weight, data),
+                "embedding": pictures.embedding(network.seen_embedding(), data),
             }
             update = replace(update, pictures=drawn)
         yield update
@@ -108,7 +108,7 @@ def find_rate(network: nn.Module, batches: Batches, plan: Plan) -> RangeTest:
         optimizer.step()
         return float(loss.detach())
 
-    return range_test(step, lowest=1e-5, highest=1.0, steps=200)
+    return range_test(step, lowest=1e-4, highest=1.0, steps=100)
 
 
 def _trained(
