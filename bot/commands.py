@@ -130,7 +130,7 @@ def help_command(name: str, commands: Sequence[Command]) -> Command:
         listed = " ".join(f"!{command.name}" for command in shown)
         return asked.answer(
             f"I am {name}, a bot: a small language model trained on this chat as it is written. Say my name and "
-            f"I answer. I know {listed}"
+            f"I answer; !optout and I keep nothing of you. I know {listed}"
         )
 
     return Command("help", "what I am and what I understand", run, aliases=("commands",))

@@ -18,7 +18,7 @@ from corpus.shingles import Shingle, Shingler, words_of
 
 log = logging.getLogger(__name__)
 
-SHORTEST_MESSAGE = 5
+SHORTEST_MESSAGE = 6
 MERGE_AT = 200_000
 _EMPTY_KEYS = np.empty(0, dtype=np.int64)
 _EMPTY_PEOPLE = np.empty(0, dtype=np.uint32)
@@ -28,7 +28,7 @@ class Memorisation:
     """Who said which run of words. 12 bytes a run and person; one line asks in microseconds.
 
     `words` in a row of one message are too many to repeat unless `people` different chatters said them. A message
-    shorter than that is guarded as a whole, and without its first or its last word, down to five words. Deleted
+    shorter than that is guarded as a whole, and without its first or its last word, down to six words. Deleted
     messages stay guarded until the next start: forgetting them here would make them sayable. Until `ready` everything
     generated is held back, for a guard that has not read the chat knows nothing of it.
     """

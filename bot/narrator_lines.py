@@ -40,12 +40,14 @@ PLACEHOLDERS = frozenset(
 
 LINES: dict[Moment, tuple[str, ...]] = {
     "awake": (
-        "Hello. I am {name}, a bot with an empty head: I learn to talk from this chat and nothing else. Say something.",
-        "{name} here, a language model with no language yet. I have read {messages}. Feed me.",
+        "Hello. I am {name}, a bot with an empty head: I learn to talk from this chat and nothing else. Say something; "
+        "!privacy says what I keep and how to leave.",
+        "{name} here, a bot: a language model with no language yet, to be trained on this chat. {messages} so far. "
+        "Feed me, or type !optout.",
     ),
     "awake_again": (
-        "I am back, with everything {messages} taught me. Say my name if you dare.",
-        "{name} is awake again. Last night's weights, today's chat.",
+        "I am back, a bot with all that {messages} of this chat taught it. Say my name; !privacy tells more.",
+        "{name} is awake again, a bot trained on this chat. Last night's weights, today's chat, !optout as ever.",
     ),
     "run_started": (
         "Training starts: {parameters} random numbers are about to read {messages}.",

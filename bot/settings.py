@@ -56,8 +56,8 @@ class SafetyTable(Table):
     bot_commands: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     lone_emotes: bool = False
     speak: Literal["auto", "live", "shadow"] = "auto"
-    lines_a_minute: Annotated[int, Field(ge=0)] = 15
-    memorised_words: Annotated[int, Field(ge=5, le=50)] = 8
+    lines_a_minute: Annotated[int, Field(ge=0)] = 20
+    memorised_words: Annotated[int, Field(ge=6, le=50)] = 8
     memorised_people: Annotated[int, Field(ge=1)] = 3
     lines_a_hour: Annotated[int, Field(ge=0)] = 400
 

@@ -8,8 +8,9 @@ import pytest
 
 from bot.actions import Say
 from bot.chat import ChatterCleared, MessageReceived
-from bot.commands import Invocation
+from bot.commands import Invocation, help_command
 from bot.facts import Facts
+from bot.narrator_lines import LINES
 from bot.people import People
 from bot.safety import Gate
 from corpus.message import ChatMessage
@@ -100,3 +101,16 @@ def test_the_wish_is_clear_before_the_database_has_answered(stage: Stage) -> Non
     assert stage.people.has_left("viewer")
     assert isinstance(blocked.exception(), ValueError)
     assert ChatterCleared("room", "viewer").login in stage.cleared
+
+
+def test_whoever_meets_it_is_told_that_it_is_a_bot_and_how_to_leave(stage: Stage) -> None:
+    introductions = [*LINES["awake"], *LINES["awake_again"]]
+    for line in introductions:
+        assert "bot" in line
+        assert "!privacy" in line or "!optout" in line
+    (answer,) = help_command("backchat", stage.people.commands).run(
+        Invocation("help", "", MessageReceived(said("!help")), Facts(), 0)
+    )
+    assert isinstance(answer, Say)
+    assert "bot" in answer.line.text
+    assert "!optout" in answer.line.text
