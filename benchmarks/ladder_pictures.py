@@ -1,6 +1,6 @@
 """Pictures for docs/ladder.md, taken from a ladder's own report.html by a headless Chromium.
 
-    backchat ladder --data FILE … && python benchmarks/ladder_pictures.py checkpoints/<run> docs/pictures/ladder-<name>
+    backchat ladder --data FILE … && python benchmarks/ladder_pictures.py checkpoints/<run> docs/images/ladder-<name>
 
 One file a section of the report, named after it. Pictures in the repository come from public texts, never from chat.
 """
