@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="how long to watch at least")
     parser.add_argument("--give-up", type=float, default=180.0, help="how long to wait for each thing")
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=130)
     table = Table(title=f"first minutes of `backchat run` · {platform.machine()}, {os.cpu_count()} cores")
     table.add_column("what")
     table.add_column("after", justify="right")

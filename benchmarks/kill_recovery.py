@@ -23,7 +23,7 @@ PATIENCE_S = 120.0
 
 
 def main() -> None:
-    console = Console()
+    console = Console(width=130)
     table = Table(
         title=f"kill -9 during `backchat run` · {platform.machine()}, {os.cpu_count()} cores", show_lines=True
     )

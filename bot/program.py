@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REMEMBERED_CONSENT_S = 5.0
+COLLECTOR_S = 10.0
 
 
 def now_ms() -> int:
@@ -86,9 +87,10 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         stack.callback(guards.close)
         gate.guards += guards.all
         if settings[TwitchTable].channels:
-            chat, channels, room = twitch_chat(settings), channel_names(settings), None
+            chat, channels, room, port = twitch_chat(settings), channel_names(settings), None, None
         else:
-            room = await stack.enter_async_context(open_room(settings))
+            port = await stack.enter_async_context(open_room(settings))
+            room = port.room
             chat, channels = RoomChat(room), (room.channel,)
         pages = Pages(
             channel=channels[0],
@@ -103,7 +105,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         )  # fmt: skip
         report = SafetyReport(gate, mouth, paths.data, pages.on_control)
         mouth.changed = report.publish
-        url = await stack.enter_async_context(site(settings, pages, room, mouth))
+        url = await stack.enter_async_context(site(settings, pages, port, mouth))
         voices = Voices(settings, left=guards.left)
         stack.callback(voices.close)
         brain = Brain(
@@ -162,20 +164,20 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
 
 
 @contextlib.asynccontextmanager
-async def open_room(settings: Settings) -> AsyncIterator[Room]:
-    """The local room with its IRC port."""
-    room = Room(companion=settings[BotTable].name)
-    port = RoomPort(room, settings[RoomTable].irc_port)
+async def open_room(settings: Settings) -> AsyncIterator[RoomPort]:
+    """The local room behind its IRC port."""
+    port = RoomPort(Room(companion=settings[BotTable].name), settings[RoomTable].irc_port)
     await port.start()
     try:
-        yield room
+        yield port
     finally:
         await port.close()
 
 
 @contextlib.asynccontextmanager
-async def site(settings: Settings, pages: Pages, room: Room | None, mouth: Mouth) -> AsyncIterator[str]:
+async def site(settings: Settings, pages: Pages, room_port: RoomPort | None, mouth: Mouth) -> AsyncIterator[str]:
     """The pages, and the simulated audience whose off switch is on one of them. Gives the address to open."""
+    room = room_port.room if room_port else None
     web, paused = settings[WebTable], asyncio.Event()
     present = room is not None and settings[RoomTable].audience
 
@@ -194,16 +196,30 @@ async def site(settings: Settings, pages: Pages, room: Room | None, mouth: Mouth
     )
     async with serve_site(application, web.host, web.port) as port:
         sitting = []
-        if room is not None and present:
+        if room is not None and room_port is not None and present:
             audience = Audience(load_script(), room.companion.name, now_ms(), random.Random())
             attending = attend(audience, room, on_happening=pages.on_happening, paused=paused.is_set)
-            sitting.append(asyncio.create_task(attending, name="audience"))
+            sitting.append(asyncio.create_task(once_heard(room_port, attending), name="audience"))
         try:
             yield f"http://{browsable(web.host)}:{port}/" + (f"?token={token}" if token else "")
         finally:
             for task in sitting:
                 task.cancel()
             await asyncio.gather(*sitting, return_exceptions=True)
+
+
+async def once_heard(port: RoomPort, attending: Coroutine[None, None, None]) -> None:
+    """Start the audience when the collector has joined, so that none of it is said to nobody; or after a while."""
+    try:
+        async with asyncio.timeout(COLLECTOR_S):
+            while not port.readers:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        log.info("no collector is listening to the room; what is said is not stored")
+    except asyncio.CancelledError:
+        attending.close()
+        raise
+    await attending
 
 
 def twitch_chat(settings: Settings) -> Chat:

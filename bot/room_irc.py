@@ -29,6 +29,7 @@ LONGEST_LINE = 16 * 1024
 MOST_CLIENTS = 50
 # A reader that leaves this much unread is cut off, as Twitch does, rather than kept in memory.
 MOST_UNREAD_BYTES = 1024 * 1024
+HANG_UP_S = 1.0
 HTTP = re.compile(rb"^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|TRACE) ")
 
 _ESCAPES = {"\\": "\\\\", ";": "\\:", " ": "\\s", "\r": "\\r", "\n": "\\n"}
@@ -155,6 +156,7 @@ class RoomPort:
         self.ping_every_s = ping_every_s
         self.clock = clock
         self._clients: set[_Client] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._stop_listening: Callable[[], None] = lambda: None
 
@@ -185,6 +187,9 @@ class RoomPort:
             if "twitch.tv/commands" in client.capabilities:
                 client.write(f":{SERVER} RECONNECT")
             client.hang_up()
+        if self._serving:
+            # Cancelled instead of finished, each would leave a traceback in the log.
+            await asyncio.wait(self._serving, timeout=HANG_UP_S)
         await self._server.wait_closed()
 
     def _tell(self, event: ChatEvent) -> None:
@@ -203,12 +208,16 @@ class RoomPort:
             client.hang_up()
             return
         self._clients.add(client)
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
         try:
             await client.serve(reader)
         except ConnectionError:
             pass  # the client left in the middle of a line; there is nobody to tell
         finally:
             self._clients.discard(client)
+            self._serving.discard(serving)
             client.hang_up()
 
 
