@@ -97,6 +97,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             companion=table.name,
             local=room is not None,
             allow=lambda line: verdict.text if (verdict := gate.check(line, "narration")).allowed else None,
+            allow_question=lambda line: verdict.text if (verdict := gate.check_prompt(line)).allowed else None,
             simulated=room.is_simulated if room else lambda login: False,
             assets=assets(),
         )

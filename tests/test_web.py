@@ -346,6 +346,24 @@ async def test_what_a_viewer_asked_reaches_the_overlay_only_through_the_gate(sit
     assert own["own"] and own["reply"]["shown"] is None
 
 
+def test_a_viewers_question_is_no_memorised_line_and_no_refusal_of_the_companion() -> None:
+    samples: list[str] = []
+    room = Room()
+    pages = Pages(
+        channel=ROOM_CHANNEL,
+        companion="backchat",
+        local=True,
+        allow=lambda line: samples.append(line),
+        allow_question=lambda line: None if "forbidden" in line else line,
+    )
+    room.listen(pages.on_event)
+    for text, shown in (("what of the soup", "what of the soup"), ("forbidden", None)):
+        asked = room.post(ANNA, text)
+        room.post(room.companion, "yes", reply_to=asked.id)
+        assert pages.everything()["lines"][-1]["reply"]["shown"] == shown
+    assert samples == []
+
+
 async def test_lines_of_another_room_are_not_shown(site: Served) -> None:
     site.pages.on_event(MessageReceived(ChatMessage("1", "elsewhere", "eve", "hi"), other_room=True))
     assert site.pages.everything()["lines"] == []

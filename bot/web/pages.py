@@ -35,7 +35,8 @@ LINES_KEPT = 150
 class Pages:
     """The present state of all pages, and the feed of its changes.
 
-    `allow` passes the model's samples through the gate: it gives a line as it may be shown, or None.
+    `allow` passes the model's samples through the gate: it gives a line as it may be shown, or None. `allow_question`
+    does so for what a viewer asked, which, unlike a sample, is rightly a line of chat; without it `allow` does both.
     `simulated` tells made-up viewers from people.
     """
 
@@ -46,6 +47,7 @@ class Pages:
         companion: str,
         local: bool,
         allow: Callable[[str], str | None],
+        allow_question: Callable[[str], str | None] | None = None,
         simulated: Callable[[str], bool] = lambda login: False,
         assets: str = "",
     ) -> None:
@@ -54,7 +56,7 @@ class Pages:
         self.local = local
         self.feed = Feed(self.everything)
         self._assets = assets
-        self._allow = allow
+        self._allow_question = allow_question or allow
         self._simulated = simulated
         self._lines: deque[dict[str, Any]] = deque(maxlen=LINES_KEPT)
         self._run = RunView(allow)
@@ -166,7 +168,7 @@ class Pages:
                 line["reply"] = {"name": parent["name"], "text": parent["text"]}
                 if event.own:
                     # The overlay repeats what a viewer asked only as the gate lets it through.
-                    line["reply"]["shown"] = self._allow(parent["text"])
+                    line["reply"]["shown"] = self._allow_question(parent["text"])
         return line
 
 
