@@ -1,6 +1,7 @@
 """What a fault at Twitch costs: Backchat's listener and twitchio's own client, both against the same fake.
 
     python -m benchmarks.twitch_faults           # every fault, Twitch's real patience: some minutes, mostly waiting
+    python -m benchmarks.twitch_faults --conduit # the same over conduits, beside twitchio's AutoBot
     python -m benchmarks.twitch_faults revocation reconnect
 
 20 messages a second from three viewers before, during and after each fault. Recovered means that what is said after the
@@ -27,14 +28,16 @@ from bot.actions import Line
 from bot.auth import TokenFile
 from bot.eventsub import Timings
 from bot.outbox import Outbox
+from bot.twitch import Scale
 from corpus.errors import ChatError
 from tests.fake_twitch import FakeTwitch
-from tests.stock_twitchio import stock_listening
+from tests.stock_twitchio import stock_listening, stock_shard_listening
 from tests.twitch_faults import WEBSOCKET_FAULTS, FaultRow, suffer
 from tests.twitch_rig import Heard, Open, listening, open_chat, sign_in
 
 PATIENCE_S = 75.0
 AT_A_TIME = 6
+THEIRS = ("twitchio", "AutoBot")
 SENDS = (
     "401 on send",
     "5 sends at once on an expired token",
@@ -59,14 +62,16 @@ async def one_fault(row: FaultRow, who: str, folder: Path) -> dict[str, Any]:
     async with FakeTwitch() as twitch:
         twitch.user("streamer")
         patience: dict[str, float] = {"before_s": 1.0, "after_s": 1.0, "patience_s": PATIENCE_S, "every_s": 0.05}
-        if who == "twitchio":
-            async with stock_listening(twitch, dawdle_s=row.dawdle_s) as client:
+        if who in THEIRS:
+            stock = stock_listening if who == "twitchio" else stock_shard_listening
+            async with stock(twitch, dawdle_s=row.dawdle_s) as client:
                 await asyncio.sleep(1)
                 outcome = await suffer(row, twitch, client, **patience)
         else:
             tokens = TokenFile(folder / "tokens.json")
-            sign_in(twitch, tokens)
-            async with listening(open_chat(twitch, tokens, timings=Timings()), dawdle_s=row.dawdle_s) as heard:
+            sign_in(twitch, tokens, secret=True)
+            chat = open_chat(twitch, tokens, timings=Timings(), scale=Scale(conduit=who == "Backchat conduit"))
+            async with listening(chat, dawdle_s=row.dawdle_s) as heard:
                 await asyncio.sleep(1)
                 outcome = await suffer(row, twitch, Numbered(heard), **patience)
     return dataclasses.asdict(outcome)
@@ -170,6 +175,7 @@ def run_one(name: str, who: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="only faults whose name contains one of these")
+    parser.add_argument("--conduit", action="store_true", help="the same over conduits: Backchat's shard and AutoBot")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--who", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -189,12 +195,14 @@ def main() -> None:
             except ChatError as error:
                 print(json.dumps({"crashed": [str(error)]}))
         return
-    wanted = [name for name in (*rows, *SENDS) if not options.names or any(part in name for part in options.names)]
+    ours, theirs = ("Backchat conduit", "AutoBot") if options.conduit else ("Backchat", "twitchio")
+    names = rows if options.conduit else (*rows, *SENDS)
+    wanted = [name for name in names if not options.names or any(part in name for part in options.names)]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        waiting = {(name, who): pool.submit(run_one, name, who) for name in wanted for who in ("Backchat", "twitchio")}
+        waiting = {(name, who): pool.submit(run_one, name, who) for name in wanted for who in (ours, theirs)}
         results = {key: future.result() for key, future in waiting.items()}
     console = Console(width=150)
-    faults = Table(title="Listening: a fault, and what it cost (Backchat | twitchio 3.3.2 alone)")
+    faults = Table(title=f"Listening: a fault, and what it cost ({ours} | {theirs} of twitchio 3.3.2)")
     for column in (
         "fault",
         "recovered",
@@ -206,18 +214,21 @@ def main() -> None:
         faults.add_column(column)
     for name in wanted:
         if name in rows:
-            ours, theirs = results[name, "Backchat"], results[name, "twitchio"]
-            faults.add_row(name, *(f"{cell(ours, key)} | {cell(theirs, key)}" for key in COLUMNS))
+            faults.add_row(
+                name, *(f"{cell(results[name, ours], key)} | {cell(results[name, theirs], key)}" for key in COLUMNS)
+            )
     console.print(faults)
     sends = Table(title="Speaking and stopping (Backchat | twitchio 3.3.2 alone)")
     for column in ("fault", "lines arrived", "refreshes", "a later line, or quiet after close()", "told"):
         sends.add_column(column, overflow="fold")
     for name in wanted:
         if name in SENDS:
-            ours, theirs = results[name, "Backchat"], results[name, "twitchio"]
             keys = ("arrived", "refreshes", "later", "told")
-            sends.add_row(name, *(f"{cell(ours, key)} | {cell(theirs, key)}" for key in keys))
-    console.print(sends)
+            sends.add_row(
+                name, *(f"{cell(results[name, ours], key)} | {cell(results[name, theirs], key)}" for key in keys)
+            )
+    if sends.row_count:
+        console.print(sends)
 
 
 COLUMNS = ("recovered", "seconds", "lost", "twice", "disordered")
