@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bot.audience import Audience, attend
 from bot.brain import Brain
-from bot.chat import Chat
+from bot.chat import Chat, ChatEvent, ConnectionChanged, StreamChanged
 from bot.companion import Companion
 from bot.control import Mouth
 from bot.games import Bets
@@ -37,7 +37,7 @@ from bot.web.pages import Pages
 from bot.web.site import assets, make_site
 from bot.web.site import serve as serve_site
 from corpus.cleaning import Rules
-from corpus.errors import BackchatError
+from corpus.errors import BackchatError, CorpusError
 from corpus.message import ChatMessage
 from corpus.settings import CleaningTable, CorpusTable, PathsTable, Settings, TwitchTable
 from corpus.store import Corpus
@@ -160,6 +160,8 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         )
         performer.handlers += [people.on_event, mouth.on_event, guards.on_event]
         guards.start()
+        performer.handlers.append(lambda event: note_streams(corpus, channels, event))
+        stack.callback(note_streams, corpus, channels, ConnectionChanged(False))
         await brain.start()
         yield performer
 
@@ -221,6 +223,18 @@ async def once_heard(port: RoomPort, attending: Coroutine[None, None, None]) -> 
         attending.close()
         raise
     await attending
+
+
+def note_streams(corpus: Corpus, channels: Sequence[str], event: ChatEvent) -> None:
+    """Tell the database who streams, for the collector, which cannot know; nobody knows while nobody listens."""
+    try:
+        if isinstance(event, StreamChanged):
+            corpus.set_online(event.channel, event.online)
+        elif isinstance(event, ConnectionChanged) and not event.connected:
+            for channel in channels:
+                corpus.set_online(channel, None)
+    except CorpusError as error:
+        log.warning("the database does not know who streams: %s", error)
 
 
 def twitch_chat(settings: Settings) -> Chat:

@@ -49,6 +49,9 @@ def screen(view: View) -> RenderableType:
     table.add_column(overflow="fold")
     table.add_row("open", Text(str(view.bot.get("url") or view.url), style="bold cyan"))
     table.add_row("chat", f"{view.where}, {connection(view)}, {stored(view)}")
+    if view.bot.get("detail"):
+        style = "" if view.bot.get("connected") else "yellow"
+        table.add_row("bot", Text(str(view.bot["detail"]), style=style))
     table.add_row("training", training_text(view))
     if view.training is not None and view.training.sample:
         table.add_row("last sample", Text(tidy_sample(view.training.sample), style="italic"))
@@ -90,6 +93,8 @@ def plain(before: View | None, view: View) -> Iterator[str]:
         yield f"voice: {voice}"
     if before.bot.get("problem") != view.bot.get("problem") and view.bot.get("problem"):
         yield f"bot: {view.bot['problem']}"
+    if before.bot.get("detail") != view.bot.get("detail") and view.bot.get("detail") and not view.stopping:
+        yield f"bot: {view.bot['detail']}"
     if connection(before) != connection(view) and not view.stopping:
         yield f"chat: {connection(view)}, {stored(view)}"
     curve = view.training.curve if view.training else ()

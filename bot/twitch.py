@@ -126,6 +126,7 @@ class TwitchChat:
                     self._put(ConnectionChanged(False, "the sign-in changed; listening anew"))
                 except BackchatError as error:
                     self._companion = None
+                    self._tell(str(error))
                     self._put(ConnectionChanged(False, str(error)))
                     await self._pause(error, retry_s)
                     retry_s = min(LONGEST_RETRY_S, retry_s * 2)

@@ -53,6 +53,13 @@ def test_the_screen_has_something_to_say_before_anything_has_started() -> None:
     assert "collector starting" in shown and "0 messages" in shown
 
 
+def test_what_the_bot_needs_is_said_on_the_screen_and_once_in_the_log() -> None:
+    deaf = replace(VIEW, bot={**VIEW.bot, "detail": "not signed in to Twitch; run `backchat login`"})
+    assert "run `backchat login`" in drawn(deaf)
+    assert "bot: not signed in to Twitch; run `backchat login`" in list(plain(VIEW, deaf))
+    assert not any("login" in line for line in plain(deaf, deaf))
+
+
 def test_without_a_terminal_news_is_told_once() -> None:
     first = View("http://x/", "local room", UP)
     assert list(plain(None, first)) == ["open http://x/ (local room); Ctrl-C or SIGTERM stops everything"]
