@@ -4,8 +4,9 @@
     python benchmarks/chat_quality.py run --log vtuber --messages 10000 --cells counts,voice-1
     python benchmarks/chat_quality.py run --budget 20        every cell that is missing, for at most 20 minutes
 
-Every cell is one measurement, made on its own and kept in data/benchmarks/chat_quality.json. Sizes are the latest
-messages of a log, both sides of the split; everything is scored on the same validation messages. Cells: `xz`; `bpe`
+Every cell is one measurement, made on its own and kept in data/benchmarks/chat_quality.json. A size is so many of the
+log's latest messages, four fifths of them training and one fifth validation; all models of a size are scored on the
+same validation messages. Cells: `xz`; `bpe`
 and `characters` (Kneser-Ney of every order); `counts` (our n-gram and what was just said); `voice-M` (a run of the
 trainer of M minutes); `plain-M` (the plain GPT-2 recipe for M minutes).
 """
@@ -17,9 +18,8 @@ import lzma
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from corpus.cleaning import Rules  # noqa: E402
 from corpus.message import ChatMessage  # noqa: E402
 from corpus.store import Corpus  # noqa: E402
-from trainer.dataset import EncodedLines, encode_lines  # noqa: E402
+from trainer.dataset import EncodedLines, encode_lines, normalised, unseen  # noqa: E402
 from trainer.device import choose_device  # noqa: E402
 from trainer.evaluate import loss_of  # noqa: E402
 from trainer.machine import measure, use_threads  # noqa: E402
@@ -67,19 +67,19 @@ class Cell:
     note: str
 
 
-def corpus_of(log: str, messages: int) -> Path:
-    """The log's latest messages in a database of their own, made once."""
-    database = KEPT / f"{log}-{messages}.db"
+def corpus_of(log: str) -> Path:
+    """The log in a database, made once."""
+    database = KEPT / f"{log}.db"
     if database.exists():
         return database
     KEPT.mkdir(parents=True, exist_ok=True)
     with gzip.open(DATA / LOGS[log], "rt", encoding="utf-8") as file:
-        latest = deque(enumerate(map(json.loads, file)), maxlen=min(messages, 2_000_000))
+        entries = list(map(json.loads, file))
     partial = database.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with Corpus.open(partial) as corpus:
         chunk: list[ChatMessage] = []
-        for number, entry in latest:
+        for number, entry in enumerate(entries):
             sent_ms = int(datetime.fromisoformat(entry["ts"]).timestamp() * 1000)
             chunk.append(ChatMessage(f"{log}-{number}", entry["channel"], entry["user"], entry["text"], sent_ms))
             if len(chunk) == 5000:
@@ -89,6 +89,16 @@ def corpus_of(log: str, messages: int) -> Path:
     for leftover in (f"{partial}-wal", f"{partial}-shm"):
         Path(leftover).unlink(missing_ok=True)
     return partial.rename(database)
+
+
+def latest(log: str, messages: int) -> Chat:
+    """The log's latest messages, a fifth of them from its validation side however that lies in time."""
+    with Corpus.open(corpus_of(log)) as corpus:
+        chat = read_chat(corpus, Rules())
+    train, validation = chat.train[-messages * 4 // 5 :], chat.validation[-messages // 5 :]
+    strange = unseen(validation, {normalised(line) for line in train})
+    rows = frozenset(line.row for line, new in zip(validation, strange.tolist(), strict=True) if new)
+    return replace(chat, train=train, validation=validation, unseen_rows=rows)
 
 
 def texts(lines: list[object]) -> bytes:
@@ -101,8 +111,7 @@ class Measuring:
     """One log at one size, read and encoded once for all its cells."""
 
     def __init__(self, log: str, size: str) -> None:
-        with Corpus.open(corpus_of(log, SIZES[size]), read_only=True) as corpus:
-            self.chat: Chat = read_chat(corpus, Rules())
+        self.chat = latest(log, SIZES[size])
         self.material: Material = prepare(self.chat, ModelTable(), validation_messages=VALIDATION_MESSAGES)
 
     def cell(self, name: str) -> Cell:

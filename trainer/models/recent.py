@@ -4,6 +4,7 @@ Nothing is learned here that outlives the conversation: it is context, as a GPT'
 much, within a line and between lines, that this alone is worth more than two more orders of n-gram.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -126,7 +127,7 @@ class Heard:
             for recall, counts in zip(self._recalls, self._own, strict=True):
                 if len(line) >= recall.order - 1:
                     words = counts.setdefault(tuple(line[len(line) - recall.order + 1 :]), {})
-                    weight = np.exp(self._clock / recall.decay_tokens)
+                    weight = math.exp(self._clock / recall.decay_tokens)
                     words[token] = words.get(token, 0.0) + weight
             self._line = None if token == self._line_end else [*line, token][-self._longest :]
         self._clock += 1
@@ -140,7 +141,7 @@ class Heard:
             if len(line) < recall.order - 1:
                 continue
             context = tuple(line[len(line) - recall.order + 1 :])
-            fade = float(np.exp(-self._clock / recall.decay_tokens))
+            fade = math.exp(-self._clock / recall.decay_tokens)
             followers = [words for words in (shared.get(context), own.get(context)) if words]
             if not followers:
                 continue
