@@ -141,6 +141,19 @@ def test_a_useless_gpt_is_not_trusted_and_costs_next_to_nothing() -> None:
     assert Mixture(useless, ngram, weights).score(stream(later)).mean() > alone * 1.02
 
 
+def test_recalls_that_mislead_are_not_believed() -> None:
+    def noise(seed: int) -> list[Line]:
+        draw = np.random.default_rng(seed)
+        return [[6, *draw.integers(0, 5, 6).tolist(), END] for _ in range(400)]
+
+    ngram = fitted(noise(0))
+    weights = weigh(count(ngram, [stream(noise(1))]), None, ngram.familiarities)
+    counted = count(ngram, [stream(noise(2))])
+    believed = mix(Weights(()), counted, None).mean()
+    assert believed < counted.ngram.mean() * 1.005, "the defaults mislead here"
+    assert mix(weights, counted, None).mean() > counted.ngram.mean() * 1.001
+
+
 def test_a_gpt_that_knows_better_is_trusted() -> None:
     class Knows(Fixed):
         def score(self, tokens: Tokens) -> LogProbabilities:

@@ -144,8 +144,11 @@ def test_one_message_is_enough_to_speak() -> None:
     assert voice_of([message(1, "first")]).generate(Request(conversation=(), seed=1))
 
 
-def test_no_message_at_all_is_no_voice_but_no_error_either() -> None:
-    voice_of([]).generate(Request(conversation=(), candidates=2, seed=1))
+def test_who_has_heard_nothing_says_nothing_until_the_first_message() -> None:
+    voice = voice_of([])
+    assert voice.generate(Request(conversation=(), candidates=2, seed=1)) == []
+    voice.learn(message(1, "first words ever"))
+    assert voice.generate(Request(conversation=(), candidates=2, seed=1))
 
 
 def test_a_new_joke_is_picked_up_and_forgotten_when_it_is_deleted() -> None:

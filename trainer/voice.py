@@ -20,11 +20,11 @@ from corpus.slots import SPEAKER_SLOTS, SpeakerWindow
 from corpus.store import Corpus, StoredMessage
 from corpus.transcript import FloodGate, live_line, render, transcript
 from trainer.checkpoint import Checkpoint, load
-from trainer.dataset import encode_lines
+from trainer.dataset import EncodedLines, encode_lines
 from trainer.memory import LineMemory
 from trainer.metrics import Loss
 from trainer.models.language_model import LanguageModel
-from trainer.models.mixture import Mixture, Weights
+from trainer.models.mixture import Mixture, Weights, count, weigh, without
 from trainer.sample import Choice, Continuation, continuations
 from trainer.settings import SamplingTable
 from trainer.tokenizer import Kind, Tokenizer, train_tokenizer
@@ -34,6 +34,7 @@ CONTEXT_LINES = 60
 YOUNG_MESSAGES = 20_000  # counted in under a second; older ones wait for the first checkpoint
 YOUNG_VOCAB_SIZE = 1024
 YOUNG_ORDER = 5
+YOUNG_HELD_OUT = 500
 CATCH_UP = 5_000  # of the latest stored messages, those that a checkpoint has not seen are learned when it is loaded
 
 
@@ -163,6 +164,8 @@ class Voice:
             ]
 
     def _generate(self, request: Request) -> list[Candidate]:
+        if self.info.kind == "ngram" and not self._memory:
+            return []  # who has heard nothing has nothing to say
         window = SpeakerWindow()
         context: list[int] = []
         # Its own lines are never learned from, but they belong to the conversation.
@@ -317,5 +320,13 @@ def ngram_voice(
         tokenizer=made.kind,
         trained_messages=len(lines),
     )
-    model = Mixture(None, memory.ngram, Weights(()).for_speaking())
+    model = Mixture(None, memory.ngram, _weighed(memory, encoded).for_speaking())
     return Voice(model, made, info, parts={}, memory=memory, sampling=sampling, rules=rules)
+
+
+def _weighed(memory: LineMemory, lines: EncodedLines) -> Weights:
+    """How far to believe what was just said, by the latest lines: characters repeat without meaning it, words do."""
+    aside = lines.select(len(lines) - min(len(lines) // 10, YOUNG_HELD_OUT), len(lines))
+    apart = [aside.tokens[start:end].tolist() for start, end in itertools.pairwise(aside.starts.tolist())]
+    with without(memory.ngram, apart) as ngram:
+        return weigh(count(ngram, aside.documents()), None, ngram.familiarities)
