@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from bot.twitch_http import TwitchError
+from bot.twitch_http import TwitchError, TwitchOAuth
 from corpus.errors import SignInError
 
 COMPANION_SCOPES = ("user:read:chat", "user:write:chat", "user:bot")
@@ -303,6 +303,14 @@ class TokenKeeper:
                 "or the sign-in is lost when Backchat stops"
             ) from None
         self._unsaved = None
+
+
+def open_keeper(
+    tokens: TokenFile, *, client_id: str, api_url: str, auth_url: str, now_ms: Callable[[], int]
+) -> TokenKeeper:
+    """The keeper of a token file, whose client id goes before the settings' where somebody is signed in."""
+    oauth = TwitchOAuth(client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
+    return TokenKeeper(tokens, oauth, now_ms=now_ms)
 
 
 def dead(account: Account) -> SignInError:

@@ -14,7 +14,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bot.auth import BROADCASTER_SCOPES, COMPANION_SCOPES, Account, TokenFile, TokenKeeper, missing_scopes
+from bot.auth import (
+    BROADCASTER_SCOPES,
+    COMPANION_SCOPES,
+    Account,
+    TokenFile,
+    TokenKeeper,
+    missing_scopes,
+    open_keeper,
+)
 from bot.settings import ALL_TABLES
 from corpus.errors import BackchatError
 from corpus.settings import PathsTable, Settings, TwitchTable, load_settings
@@ -145,8 +153,6 @@ async def twitch_findings(settings: Settings) -> list[Finding]:
 
 
 async def sign_ins(twitch: TwitchTable, tokens: TokenFile) -> list[Finding]:
-    from bot.twitch import open_keeper
-
     try:
         signed_in = tokens.read()
     except BackchatError as error:

@@ -13,13 +13,14 @@ from typing import Any
 
 from twitchio.http import Route
 
-from bot.auth import Account, SignedIn, TokenFile, TokenKeeper
-from bot.chat import ChatEvent, ConnectionChanged, MessageReceived, OutgoingLine, Role, SendLimits, Sent, StreamChanged
+from bot.auth import Account, SignedIn, TokenFile, TokenKeeper, open_keeper
+from bot.chat import ChatEvent, ConnectionChanged, MessageReceived, OutgoingLine, SendLimits, Sent, StreamChanged
 from bot.eventsub import EventSub, Timings
 from bot.settings import BotTable
-from bot.twitch_events import events_of, roles_of
-from bot.twitch_http import Helix, TwitchError, TwitchOAuth
+from bot.twitch_events import events_of
+from bot.twitch_http import Helix
 from bot.twitch_overheard import Irc, overhear
+from bot.twitch_speech import Speech
 from bot.twitch_subscriptions import (
     ConduitShard,
     SessionSubscriptions,
@@ -40,7 +41,6 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 SIGN_IN_AGAIN_S = 300.0  # a dead sign-in is mended by a person, whose `backchat login` is noticed at once
 OVERHEAR_FROM_S = 8.0
-FAST_ROLES: frozenset[Role] = frozenset({"broadcaster", "moderator", "vip"})
 
 
 class SignInChanged(Exception):  # noqa: N818 - a turn of events, not an error
@@ -104,8 +104,7 @@ class TwitchChat:
         self._arrived = asyncio.Event()
         self._ids: dict[str, str] = {}
         self._companion: Account | None = None
-        self._roles: dict[str, frozenset[Role]] = {}
-        self._app_sends_refused = False
+        self._speech = Speech(helix, keeper, self._tell)
         self._told: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
         self.ears: list[_Ear] = []
@@ -131,6 +130,8 @@ class TwitchChat:
                     await self._pause(error, retry_s)
                     retry_s = min(LONGEST_RETRY_S, retry_s * 2)
         finally:
+            if self._asking is not None:
+                self._asking.cancel()
             await self._helix.close()
             await self._keeper.close()
 
@@ -144,33 +145,15 @@ class TwitchChat:
 
     async def send(self, line: OutgoingLine) -> Sent:
         """Say a line. A passing fault raises `ChatError` (the outbox tries again), a refusal is a `drop_reason`."""
-        companion = self._companion
         broadcaster_id = self._ids.get(line.channel)
-        if companion is None:
+        if self._companion is None:
             return Sent(drop_reason="not signed in to Twitch; run `backchat login`")
         if broadcaster_id is None:
             return Sent(drop_reason=f"#{line.channel} is not one of [twitch] channels")
-        try:
-            answer = await self._post(companion, broadcaster_id, line)
-        except SignInError as error:
-            return Sent(drop_reason=str(error))
-        except TwitchError as error:
-            if error.status == 429:
-                return Sent(drop_reason="Twitch: too many messages", retry_after_s=error.retry_after_s)
-            if error.passing:
-                raise
-            return Sent(drop_reason=f"Twitch refuses ({error.status} {error.reason})")
-        result = (answer.get("data") or [{}])[0]
-        if result.get("is_sent"):
-            return Sent(message_id=result.get("message_id"))
-        reason = result.get("drop_reason") or {}
-        return Sent(drop_reason=f"{reason.get('code', 'dropped')}: {reason.get('message', 'Twitch gives no reason')}")
+        return await self._speech.send(self._companion, broadcaster_id, line)
 
     def limits(self, channel: str) -> SendLimits:
-        """20 lines in 30 s and one a second; 100 and no pause where the companion is broadcaster, moderator or VIP."""
-        if self._roles.get(channel, frozenset()) & FAST_ROLES:
-            return SendLimits(messages=100, pause_s=0.0)
-        return SendLimits()
+        return self._speech.limits(channel)
 
     # --- signing in
 
@@ -190,7 +173,7 @@ class TwitchChat:
             if channel not in self._ids:
                 self._tell(f"#{channel}: Twitch knows no such channel; mend [twitch] channels in config.toml")
             elif self._ids[channel] == companion.user_id:
-                self._roles[channel] = frozenset({"broadcaster"})
+                self._speech.roles[channel] = frozenset({"broadcaster"})
         if not self._ids:
             raise ChatError("Twitch knows none of [twitch] channels; mend them in config.toml")
 
@@ -352,7 +335,7 @@ class TwitchChat:
             own_id=companion_id,
         ):
             if isinstance(event, MessageReceived) and event.own and not event.other_room:
-                self._roles[event.message.channel] = roles_of(event.message.badges)
+                self._speech.roles[event.message.channel] = event.roles
             self._put(event)
 
     def _put(self, event: ChatEvent) -> None:
@@ -378,29 +361,6 @@ class TwitchChat:
                     if isinstance(error, SignInError) and user_id == self._keeper.signed_in.companion:
                         raise
                     log.warning("%s", error)
-
-    # --- speaking
-
-    async def _post(self, companion: Account, broadcaster_id: str, line: OutgoingLine) -> Mapping[str, Any]:
-        """Through the application's token where there is a secret, which earns the bot badge; else as the account."""
-        as_app = bool(self._keeper.has_client_secret and "user:bot" in companion.scopes and not self._app_sends_refused)
-        try:
-            answer: Mapping[str, Any] = await self._helix.post_chat_message(
-                broadcaster_id,
-                companion.user_id,
-                line.text,
-                token_for=None if as_app else companion.user_id,
-                reply_to_message_id=line.reply_to,
-            )
-            return answer
-        except TwitchError as error:
-            if not as_app or error.status not in (401, 403):
-                raise
-            self._app_sends_refused = True
-            self._tell(
-                f"no bot badge: Twitch refuses sends of the application ({error.reason}); sending as the account"
-            )
-            return await self._post(companion, broadcaster_id, line)
 
 
 def open_twitch(
@@ -446,11 +406,3 @@ def chat_on_twitch(twitch: TwitchTable, paths: PathsTable, bot: BotTable) -> Twi
         irc=Irc(twitch.irc_host, twitch.irc_port, twitch.irc_tls),
         scale=Scale(bot.scale == "conduit", bot.shard, bot.shards),
     )
-
-
-def open_keeper(
-    tokens: TokenFile, *, client_id: str, api_url: str, auth_url: str, now_ms: Callable[[], int]
-) -> TokenKeeper:
-    """The keeper of a token file, whose client id goes before the settings' where somebody is signed in."""
-    oauth = TwitchOAuth(client_id=client_id, api_url=api_url, auth_url=auth_url, now_ms=now_ms)
-    return TokenKeeper(tokens, oauth, now_ms=now_ms)

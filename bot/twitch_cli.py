@@ -102,8 +102,7 @@ def logout(
 
 
 async def _logout(settings: Settings, login: str) -> None:
-    from bot.auth import TokenFile
-    from bot.twitch import open_keeper
+    from bot.auth import TokenFile, open_keeper
 
     twitch, tokens = settings[TwitchTable], TokenFile(settings[PathsTable].tokens)
     keeper = open_keeper(

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.auth import Account, SignedIn, TokenFile, TokenKeeper
+from bot.auth import Account, SignedIn, TokenFile, TokenKeeper, open_keeper
 from bot.chat import OutgoingLine
 from bot.device_code import DeviceCode, sign_in_by_device
-from bot.twitch import open_keeper
 from bot.twitch_http import Helix, TwitchError, TwitchOAuth
 from corpus.errors import SignInError
 from tests.fake_twitch import FakeTwitch
