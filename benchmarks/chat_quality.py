@@ -15,8 +15,8 @@ import argparse
 import gzip
 import json
 import lzma
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -111,6 +111,7 @@ class Measuring:
     """One log at one size, read and encoded once for all its cells."""
 
     def __init__(self, log: str, size: str) -> None:
+        self.name = f"{log}-{size}"
         self.chat = latest(log, SIZES[size])
         self.material: Material = prepare(self.chat, ModelTable(), validation_messages=VALIDATION_MESSAGES)
 
@@ -164,15 +165,13 @@ class Measuring:
         device = choose_device("cpu")
         machine = measure(device, use_threads(0))
         plans: list[str] = []
-        with tempfile.TemporaryDirectory() as folder:
-            desk = Desk(
-                table,
-                ModelTable(),
-                machine,
-                Path(folder),
-                watch=lambda event: plans.append(getattr(event, "plan", "")),
-            )
-            result = run(self.chat, desk, minutes=minutes)
+        # Kept, so that `backchat sample` can show what such a run says.
+        folder = KEPT / f"{self.name}-{minutes:g}-minutes"
+        shutil.rmtree(folder, ignore_errors=True)
+        desk = Desk(
+            table, ModelTable(), machine, folder, watch=lambda event: plans.append(getattr(event, "plan", ""))
+        )  # fmt: skip
+        result = run(self.chat, desk, minutes=minutes)
         return _cell(result.best, time.perf_counter() - began, next(filter(None, plans), ""))
 
     def plain(self, minutes: float) -> Cell:
