@@ -15,6 +15,7 @@ from bot.folding import Folded, Token, collapsed, covers, letter_of, runs
 
 WordKind = Literal["slur", "sexual", "violence", "profanity", "blocked"]
 REMEMBERED = 50_000
+PIECES = 7  # of one word taken apart; else a line of one letter again and again would cost its square
 _SUFFIXES = ("s", "z")
 _HEADING = re.compile(r"\[(\w+)(?: (part|word|phrases))?\]")
 
@@ -79,8 +80,10 @@ class WordList:
         worst: Word | None = None
         for start, letters in enumerate(folded.pieces):
             odd = folded.odd[start]
-            for piece, piece_odd in zip(folded.pieces[start + 1 :], folded.odd[start + 1 :], strict=True):
-                if collapsed(letters) not in self._beginnings or not piece:
+            for piece, piece_odd in zip(
+                folded.pieces[start + 1 : start + PIECES], folded.odd[start + 1 : start + PIECES], strict=True
+            ):
+                if not piece or collapsed(letters) not in self._beginnings:
                     break
                 letters += piece
                 odd = odd or piece_odd

@@ -1,8 +1,12 @@
 """The gate: what leaves, what does not, and why."""
 
 import codecs
+import sys
+from itertools import pairwise
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from bot.safety import Gate
 from bot.settings import SafetyTable
@@ -172,3 +176,43 @@ def test_a_phrase_file_of_ones_own_is_read_and_its_mistakes_are_named() -> None:
     assert topic.said.search(" so the final boss is really his father ")
     with pytest.raises(SettingsError, match=r"mine.toml: \[spoilers\] takes"):
         read('[spoilers]\nwords = ["x"]\n', "mine.toml")
+
+
+HOSTILE = st.one_of(
+    st.text(st.sampled_from("fuckshitnig @.:/-_*1!|()<> \u0301\u200b𝓯с🇫"), max_size=500),
+    st.builds(lambda piece: (piece * 500)[:500], st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)),
+)
+# Some sixty calls a character; a rule that looks at every pair of words or letters of a long line takes thousands.
+MOST_CALLS = 40_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(HOSTILE)
+@example("x " * 250)
+@example("x\u00a0" * 250)
+@example("ass " * 125)
+@example("a@" * 250)
+@example("1 a b c d " * 50)
+def test_the_work_for_a_hostile_line_is_bounded(gate: Gate, line: str) -> None:
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        gate.check(line)
+    finally:
+        sys.setprofile(None)
+    assert calls < MOST_CALLS
+
+
+@given(st.text(max_size=60))
+def test_what_passes_is_one_plain_line_that_passes_again_unchanged(gate: Gate, line: str) -> None:
+    verdict = gate.check(line)
+    if verdict.allowed:
+        assert verdict.text == " ".join(verdict.text.split())
+        assert not verdict.text.startswith(tuple("/.!?#]>$"))
+        assert "@" not in verdict.text or not any(a == "@" and b.isalnum() for a, b in pairwise(verdict.text))
+        assert gate.check(verdict.text) == verdict
