@@ -5,6 +5,7 @@ Written to `data/status/<program>.json` by replacing the file, so a reader sees 
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing import Any
 def write_status(folder: Path, program: str, status: dict[str, Any]) -> None:
     """Replace the status of `program`. Losing one to a crash is harmless, so nothing is fsynced."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{program}.{os.getpid()}.json"
+    partial = folder / f".{program}.{os.getpid()}.{threading.get_ident()}.json"
     partial.write_text(json.dumps(status), encoding="utf-8")
     partial.replace(folder / f"{program}.json")
 

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.running import ROOT, Running, ids
 
 PATIENCE_S = 60.0
+QUESTION = "hello backchat, what a fine day for a heist"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,9 @@ def say(run: Running, text: str) -> None:
 def test_what_is_said_on_the_page_is_stored_by_the_collector_and_answered_by_the_companion(run: Running) -> None:
     run.until(lambda: run.stored() > 0 and run.page(), PATIENCE_S)
     run.until(lambda: "word counts" in str(run.status("bot").get("voice")), PATIENCE_S)
-    say(run, "hello backchat, what a fine day for a heist")
+    say(run, QUESTION)
     run.until(lambda: run.said("reply", by="word counts"), PATIENCE_S)
-    (asked,) = [line for line in run.page()["lines"] if line.get("text", "").startswith("hello backchat")]
+    (asked,) = [line for line in run.page()["lines"] if line.get("text") == QUESTION and line["name"] == "Streamer"]
     assert all(line["text"].strip() for line in run.said())
     run.until(lambda: asked["id"] in ids(run.data / "chat.db"), PATIENCE_S)
 
@@ -61,7 +62,7 @@ def test_a_killed_program_comes_back_and_nothing_committed_is_lost(run: Running,
     before = ids(run.data / "chat.db")
     old = run.programs()[program]
     old.kill()
-    run.until(lambda: program in run.programs() and run.programs()[program].pid != old.pid, PATIENCE_S)
+    run.until(lambda: run.programs().get(program, old).pid != old.pid, PATIENCE_S)
     run.until(lambda: ids(run.data / "chat.db") - before, PATIENCE_S)
     assert before <= ids(run.data / "chat.db")
     assert run.process is not None and run.process.poll() is None
