@@ -79,9 +79,11 @@ class TokenFile:
         """What is there now; nobody where there is no file. Raises `SignInError` for one that cannot be understood."""
         try:
             status = self.path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._seen, self._read = None, SignedIn()
             return self._read
+        except OSError as error:
+            raise SignInError(f"{self.path}: cannot be read ({error.strerror}); mend its permissions") from None
         if self._seen == (status.st_mtime_ns, status.st_ino):
             return self._read
         try:
@@ -111,8 +113,14 @@ class TokenFile:
     async def locked(self) -> AsyncIterator[None]:
         """Keep other processes from refreshing meanwhile: two bots, or a bot and `backchat doctor`, share this file."""
         lock = self.path.with_name(f".{self.path.name}.lock")
-        while not _take(lock):  # noqa: ASYNC110 - another process holds it, so no event of ours can tell
-            await asyncio.sleep(LOCK_POLL_S)
+        try:
+            while not _take(lock):  # noqa: ASYNC110 - another process holds it, so no event of ours can tell
+                await asyncio.sleep(LOCK_POLL_S)
+        except OSError as error:
+            raise SignInError(
+                f"{self.path.parent}: tokens cannot be written there ({error.strerror}); mend its permissions, "
+                "or set [paths] data"
+            ) from None
         try:
             yield
         finally:
@@ -216,7 +224,12 @@ class TokenKeeper:
             except TwitchError as error:
                 if error.passing:
                     raise
-                raise dead(account) from None
+                if "client secret" in error.reason.lower():  # it was changed in the console, or is wanted and absent
+                    raise SignInError(
+                        f"Twitch: the application's client secret is not the right one ({error.reason}); "
+                        "run `backchat login --client-secret`"
+                    ) from None
+                raise dead(account, companion=user_id == self.signed_in.companion) from None
             account = replace(
                 account,
                 access_token=fresh.access_token,
@@ -249,19 +262,22 @@ class TokenKeeper:
                 raise
             token = await self.refresh(user_id, token)
             valid = await self._oauth.validate_token(token)
-        async with self._lock:
-            account = self.account(user_id)
-            known = replace(account, scopes=tuple(valid.scopes), login=valid.login or account.login)
-            if known != account:
-                self._save(self.signed_in.with_account(known))
-            return known
 
-    async def add(self, access_token: str, refresh_token: str, *, client_id: str, companion: bool) -> Account:
-        """Keep the tokens of an account that has just signed in; who it is, Twitch says."""
+        def known() -> Account:
+            account = self.account(user_id)
+            return replace(account, scopes=tuple(valid.scopes), login=valid.login or account.login)
+
+        if known() != self.account(user_id):
+            async with self._lock, self._file.locked():  # another program may be saving a refreshed token
+                self._save(self.signed_in.with_account(known()))
+        return known()
+
+    async def identify(self, access_token: str, refresh_token: str) -> Account:
+        """Whose tokens these are, which somebody has just been granted; Twitch says it. Keeps nothing."""
         valid = await self._oauth.validate_token(access_token)
         if not valid.user_id or not valid.login:
             raise SignInError("Twitch: that was no user's token; run `backchat login` again")
-        account = Account(
+        return Account(
             valid.user_id,
             valid.login,
             access_token,
@@ -269,23 +285,36 @@ class TokenKeeper:
             tuple(valid.scopes),
             self._now_ms() + valid.expires_in * 1000,
         )
-        async with self._lock, self._file.locked():
-            before = self.signed_in
-            if before.client_id not in ("", client_id):
-                before = SignedIn(client_secret=before.client_secret)  # tokens of another application are of no use
-            self._save(replace(before, client_id=client_id).with_account(account, companion=companion))
-        return account
 
-    async def keep_client_secret(self, client_id: str, secret: str) -> None:
+    async def keep(self, account: Account, *, client_id: str, companion: bool) -> None:
         async with self._lock, self._file.locked():
-            self._save(replace(self.signed_in, client_id=client_id, client_secret=secret))
+            self._save(self._of_application(client_id).with_account(account, companion=companion))
+
+    async def keep_client_secret(self, client_id: str, secret: str | None) -> None:
+        async with self._lock, self._file.locked():
+            self._save(replace(self._of_application(client_id), client_secret=secret))
+
+    def _of_application(self, client_id: str) -> SignedIn:
+        """What is signed in to this application: another one's tokens and secret are of no use to it."""
+        before = self.signed_in
+        return replace(before, client_id=client_id) if before.client_id in ("", client_id) else SignedIn(client_id)
+
+    async def give_back(self, account: Account) -> None:
+        """Revoke tokens that were granted and are not wanted; where Twitch cannot be asked, they end by themselves."""
+        with contextlib.suppress(TwitchError):
+            await self._oauth.revoke_token(account.access_token)
 
     async def revoke(self, user_id: str) -> None:
-        """Sign an account out at Twitch and here. A token that Twitch does not know any more is simply forgotten."""
-        account = self.account(user_id)
-        self._oauth.use_client(self.signed_in.client_id, self.signed_in.client_secret)
+        """Sign an account out at Twitch and here. A sign-in that Twitch does not know any more is simply forgotten.
+
+        An access token that has ended is refreshed first: revoking it alone would leave its refresh token alive.
+        """
         try:
-            await self._oauth.revoke_token(account.access_token)
+            token = (await self.validate(user_id)).access_token
+            self._oauth.use_client(self.signed_in.client_id, self.signed_in.client_secret)
+            await self._oauth.revoke_token(token)
+        except SignInError:
+            pass  # it is dead already
         except TwitchError as error:
             if error.passing:
                 raise
@@ -313,8 +342,9 @@ def open_keeper(
     return TokenKeeper(tokens, oauth, now_ms=now_ms)
 
 
-def dead(account: Account) -> SignInError:
-    return SignInError(f"Twitch: the sign-in of {account.login} is no longer valid; run `backchat login`")
+def dead(account: Account, *, companion: bool) -> SignInError:
+    command = "`backchat login`" if companion else "`backchat login --broadcaster`"
+    return SignInError(f"Twitch: the sign-in of {account.login} is no longer valid; run {command}")
 
 
 def missing_scopes(account: Account, wanted: Iterable[str]) -> list[str]:

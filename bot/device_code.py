@@ -12,6 +12,7 @@ from bot.twitch_http import TwitchError, TwitchOAuth
 from corpus.errors import SignInError
 
 SLOWER_S = 5.0
+TOO_LATE = "nobody entered the code in time; run `backchat login` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ async def sign_in_by_device(
     try:
         device: dict[str, Any] = await oauth.device_code_flow(scopes=wanted)
     except TwitchError as error:
-        if error.passing:
+        if error.passing or not error.reason:  # a client id is refused with a reason; anything else is not Twitch
             raise
         raise SignInError(
             f"Twitch does not accept the client id ({error.reason}); compare [twitch] client_id in config.toml "
@@ -63,11 +64,17 @@ async def sign_in_by_device(
                 case "slow_down":
                     interval_s += SLOWER_S
                     continue
+                case "access_denied":
+                    raise SignInError("somebody said no to the sign-in; run `backchat login` to try again") from None
+                case "invalid_device_code" | "expired_token":  # Twitch's word for a code that is too old or was used
+                    raise SignInError(TOO_LATE) from None
             if error.passing:
                 continue
-            raise SignInError(f"Twitch ended the sign-in ({error.reason}); run `backchat login` again") from None
+            raise SignInError(
+                f"Twitch ended the sign-in ({error.reason or error.status}); run `backchat login` again"
+            ) from None
         return Granted(granted["access_token"], granted["refresh_token"])
-    raise SignInError("nobody entered the code in time; run `backchat login` again")
+    raise SignInError(TOO_LATE)
 
 
 def _question(oauth: TwitchOAuth, scopes: Scopes, device_code: str) -> Route:

@@ -23,7 +23,7 @@ from bot.auth import (
     missing_scopes,
     open_keeper,
 )
-from bot.settings import ALL_TABLES
+from bot.settings import ALL_TABLES, BotTable
 from corpus.errors import BackchatError
 from corpus.settings import PathsTable, Settings, TwitchTable, load_settings
 from trainer.settings import TrainerTable
@@ -145,14 +145,16 @@ async def twitch_findings(settings: Settings) -> list[Finding]:
     """Sign-ins, IRC, EventSub and the clock, at the same time."""
     twitch = settings[TwitchTable]
     tokens = TokenFile(settings[PathsTable].tokens)
-    looks: list[Callable[[], Awaitable[list[Finding]]]] = [lambda: sign_ins(twitch, tokens)]
+    conduit = settings[BotTable].scale == "conduit"
+    looks: list[Callable[[], Awaitable[list[Finding]]]] = [lambda: sign_ins(twitch, tokens, conduit=conduit)]
     if twitch.channels:
         looks += [lambda: irc(twitch), lambda: eventsub(twitch), lambda: clock(twitch)]
     found = await asyncio.gather(*(look() for look in looks))
     return [finding for some in found for finding in some]
 
 
-async def sign_ins(twitch: TwitchTable, tokens: TokenFile) -> list[Finding]:
+async def sign_ins(twitch: TwitchTable, tokens: TokenFile, *, conduit: bool = False) -> list[Finding]:
+    """Who is signed in and may what, and whether the channels exist."""
     try:
         signed_in = tokens.read()
     except BackchatError as error:
@@ -176,7 +178,7 @@ async def sign_ins(twitch: TwitchTable, tokens: TokenFile) -> list[Finding]:
         client_id=signed_in.client_id,
         api_url=twitch.api_url,
         auth_url=twitch.auth_url,
-        now_ms=lambda: int(time.time() * 1000),
+        now_ms=_now_ms,
     )
     try:
         for account in signed_in.accounts.values():
@@ -185,9 +187,47 @@ async def sign_ins(twitch: TwitchTable, tokens: TokenFile) -> list[Finding]:
             )
         if signed_in.client_secret:
             found.append(await _secret(keeper))
+        elif conduit:
+            said = "none, and [bot] scale = conduit needs it"
+            found.append(Finding(Severity.BROKEN, "secret", said, "`backchat login --client-secret`"))
+        # Only who is known to Twitch may ask it for others.
+        speaks = keeper.signed_in.account(signed_in.companion)
+        if channels and speaks is not None and not any(one.severity is Severity.BROKEN for one in found):
+            found += await _channels(twitch, keeper, speaks, channels)
     finally:
         await keeper.close()
+    if signed_in.account(signed_in.companion) is None:
+        said = "no companion: it reads chat, but cannot speak"
+        found.append(Finding(Severity.MISSING, "sign-in", said, "`backchat login`"))
     return found
+
+
+async def _channels(twitch: TwitchTable, keeper: TokenKeeper, asking: Account, channels: set[str]) -> list[Finding]:
+    from bot.twitch_http import Helix
+
+    helix = Helix(
+        keeper, client_id=keeper.signed_in.client_id, api_url=twitch.api_url, auth_url=twitch.auth_url, now_ms=_now_ms
+    )
+    try:
+        answer = await helix.get_users(logins=sorted(channels)[:100], token_for=asking.user_id)
+    except BackchatError as error:
+        return [Finding(Severity.BROKEN, "channels", str(error), "check the connection, or [twitch] api_url")]
+    finally:
+        await helix.close()
+    known = {user["login"].lower() for user in answer["data"]}
+    found = []
+    for channel in sorted(channels)[:100]:
+        if channel not in known:
+            remedy = "mend [twitch] channels in config.toml"
+            found.append(Finding(Severity.BROKEN, "channels", f"Twitch knows no #{channel}", remedy))
+        elif keeper.signed_in.by_login(channel) is None:
+            said = f"#{channel}: its streamer is not signed in, so no follows and channel points"
+            found.append(Finding(Severity.MISSING, "channels", said, "`backchat login --broadcaster`"))
+    return found
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 async def _sign_in(keeper: TokenKeeper, account: Account, *, speaks: bool, channels: set[str]) -> Finding:

@@ -62,8 +62,10 @@ class _Waiting:
     expires_ms: int
     order: int
     done: asyncio.Future[Sent]
+    text: str = ""  # as it will be said: what the service compares with what was said before
     not_before_ms: int = 0
     failures: int = 0
+    unwanted: str | None = None  # why it must not be tried again, found out while it was being sent
 
 
 class Outbox:
@@ -90,6 +92,7 @@ class Outbox:
         self._now_ms = now_ms
         self._sleep = sleep
         self._waiting: list[_Waiting] = []
+        self._under_way: _Waiting | None = None
         self._order = 0
         self._wake = asyncio.Event()
         self._silenced = False
@@ -111,8 +114,7 @@ class Outbox:
     def silence(self) -> None:
         """The kill switch: forget what waits and say nothing until `speak`. A send under way cannot be called back."""
         self._silenced = True
-        for waiting in list(self._waiting):
-            self._finish(waiting, Sent(drop_reason="silenced"))
+        self._drop(lambda waiting: True, "silenced")
 
     def speak(self) -> None:
         self._silenced = False
@@ -130,9 +132,10 @@ class Outbox:
         if not verdict.allowed:
             return self._settle(waiting, Sent(drop_reason=f"refused:{verdict.reason}"))
         if line.kind == "narration":
-            for older in [other for other in self._waiting if other.line.kind == "narration"]:
-                if older.line.channel == line.channel:
-                    self._finish(older, Sent(drop_reason="superseded"))
+            self._drop(
+                lambda older: older.line.kind == "narration" and older.line.channel == line.channel, "superseded"
+            )
+        waiting.text = shortened(verdict.text, self._chat.limits(line.channel).characters)
         if len(self._waiting) >= WAITING_LINES:
             return self._settle(waiting, Sent(drop_reason="full"))
         self._waiting.append(waiting)
@@ -145,8 +148,14 @@ class Outbox:
 
     def withdraw(self, reply_to: str) -> None:
         """Drop what waits as an answer to a message that a moderator has just deleted."""
-        for waiting in [other for other in self._waiting if other.line.reply_to == reply_to]:
-            self._finish(waiting, Sent(drop_reason="withdrawn"))
+        self._drop(lambda waiting: waiting.line.reply_to == reply_to, "withdrawn")
+
+    def _drop(self, unwanted: Callable[[_Waiting], bool], reason: str) -> None:
+        """What waits ends now; what is being sent cannot be called back, but is not tried again."""
+        for waiting in [other for other in self._waiting if unwanted(other)]:
+            self._finish(waiting, Sent(drop_reason=reason))
+        if self._under_way is not None and unwanted(self._under_way):
+            self._under_way.unwanted = reason
 
     async def run(self) -> None:
         try:
@@ -182,16 +191,20 @@ class Outbox:
             return None
         soonest = None
         for waiting in sorted(self._waiting, key=lambda other: (PRIORITY[other.line.kind], other.order)):
-            ready_ms = max(waiting.not_before_ms, self._allowed_ms(waiting.line, now_ms))
+            ready_ms = max(waiting.not_before_ms, self._allowed_ms(waiting.line.channel, waiting.text, now_ms))
             if ready_ms <= now_ms:
-                await self._send(waiting)
+                self._under_way = waiting
+                try:
+                    await self._send(waiting)
+                finally:
+                    self._under_way = None
                 return 0
             soonest = min(ready_ms, waiting.expires_ms, ready_ms if soonest is None else soonest)
         return None if soonest is None else max(0.001, (soonest - now_ms) / 1000)
 
-    def _allowed_ms(self, line: Line, now_ms: int) -> int:
+    def _allowed_ms(self, channel: str, text: str, now_ms: int) -> int:
         """When the service's limits let this line go: its window, its pause, and its rule on identical lines."""
-        limits = self._chat.limits(line.channel)
+        limits = self._chat.limits(channel)
         window_ms = int(limits.seconds * 1000)
         while self._sent_at and self._sent_at[0] <= now_ms - max(window_ms, 60_000):
             self._sent_at.popleft()
@@ -199,9 +212,9 @@ class Outbox:
         ready_ms = now_ms
         if len(in_window) >= limits.messages:
             ready_ms = in_window[-limits.messages] + window_ms
-        if line.channel in self._last_in:
-            ready_ms = max(ready_ms, self._last_in[line.channel] + int(limits.pause_s * 1000))
-        said_ms = self._said.get((line.channel, line.text.casefold()))
+        if channel in self._last_in:
+            ready_ms = max(ready_ms, self._last_in[channel] + int(limits.pause_s * 1000))
+        said_ms = self._said.get((channel, text.casefold()))
         if said_ms is not None:
             ready_ms = max(ready_ms, said_ms + int(limits.identical_s * 1000))
         return ready_ms
@@ -234,17 +247,20 @@ class Outbox:
         if sent.drop_reason is not None and sent.retry_after_s is not None:
             waiting.failures += 1
             waiting.not_before_ms = now_ms + int(sent.retry_after_s * 1000)
-            if waiting.not_before_ms < waiting.expires_ms and not self._silenced:
+            if waiting.unwanted is not None:
+                self._settle(waiting, Sent(drop_reason=waiting.unwanted))
+                return
+            if waiting.not_before_ms < waiting.expires_ms:
                 self._waiting.append(waiting)
                 return
         if sent.drop_reason is None:
-            self._remember(line, now_ms, limits)
+            self._remember(line.channel, text, now_ms, limits)
         self._settle(replace_line(waiting, text), sent)
 
-    def _remember(self, line: Line, now_ms: int, limits: SendLimits) -> None:
+    def _remember(self, channel: str, text: str, now_ms: int, limits: SendLimits) -> None:
         oldest_ms = now_ms - int(limits.identical_s * 1000)
         self._said = {key: said_ms for key, said_ms in self._said.items() if said_ms > oldest_ms}
-        self._said[(line.channel, line.text.casefold())] = now_ms
+        self._said[(channel, text.casefold())] = now_ms
 
     def _finish(self, waiting: _Waiting, sent: Sent) -> None:
         self._waiting.remove(waiting)

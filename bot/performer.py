@@ -78,6 +78,7 @@ class Performer:
         self._generating: set[asyncio.Task[None]] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._said: deque[dict[str, Any]] = deque(maxlen=SAID_SHOWN)
+        self._unsaid: dict[str, Any] = {}
         self._heard = 0
         self._connection = ConnectionChanged(False, "connecting")
         self.handlers: list[Callable[[ChatEvent], None]] = [pages.on_event, self._mind_the_forgotten]
@@ -221,6 +222,7 @@ class Performer:
             self._said.append({"ms": record.time_ms, "kind": record.line.kind, "text": record.line.text})
         elif not sent.drop_reason.startswith(("refused:", *KEPT_BACK)):
             log.info("a %s was not said: %s", record.line.kind, sent.drop_reason)
+            self._unsaid = {"ms": record.time_ms, "kind": record.line.kind, "why": sent.drop_reason}
 
     def _mind_the_forgotten(self, event: ChatEvent) -> None:
         """Who asks to be forgotten or left alone loses bets and points too."""
@@ -246,6 +248,7 @@ class Performer:
             "voice": self.voice(),
             "problem": self._brain.problem,
             "said": list(self._said),
+            "unsaid": self._unsaid,
             "outbox": dict(self._outbox.counts),
         }
 

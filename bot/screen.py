@@ -17,6 +17,7 @@ from bot.facts import Training
 from bot.narrator import tidy_sample
 
 LINES_SHOWN = 6
+UNSAID_SHOWN_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def screen(view: View) -> RenderableType:
     problem = view.bot.get("problem")
     if problem:
         table.add_row("", Text(str(problem), style="yellow"))
+    if fresh(view):
+        table.add_row("not said", Text(unsaid(view), style="yellow"))
     for program in view.programs:
         if not program.running and not view.stopping:
             table.add_row(program.name, Text(down(program), style="red"))
@@ -100,10 +103,24 @@ def plain(before: View | None, view: View) -> Iterator[str]:
     curve = view.training.curve if view.training else ()
     if view.training and curve and (not before.training or before.training.curve != curve):
         yield f"training: {training_text(view)}"
+    if before.bot.get("unsaid") != view.bot.get("unsaid") and view.bot.get("unsaid"):
+        yield f"not said: {unsaid(view)}"
     known = [(line.get("ms"), line.get("text")) for line in before.bot.get("said") or []]
     for line in view.bot.get("said") or []:
         if (line.get("ms"), line.get("text")) not in known:
             yield f"said: {line.get('text', '')}"
+
+
+def fresh(view: View) -> bool:
+    """Whether the last line that was dropped is still news."""
+    dropped_ms, now_ms = (view.bot.get("unsaid") or {}).get("ms"), view.bot.get("time_ms")
+    return dropped_ms is not None and now_ms is not None and now_ms - dropped_ms < UNSAID_SHOWN_MS
+
+
+def unsaid(view: View) -> str:
+    """Why the chat service, or time, kept the last line from being said."""
+    dropped = view.bot["unsaid"]
+    return f"a {dropped['kind']}: {dropped['why']}"
 
 
 def connection(view: View) -> str:

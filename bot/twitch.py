@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 SIGN_IN_AGAIN_S = 300.0  # a dead sign-in is mended by a person, whose `backchat login` is noticed at once
 OVERHEAR_FROM_S = 8.0
+AT_ONCE = 100  # how many accounts Twitch looks up in one question
 
 
 class SignInChanged(Exception):  # noqa: N818 - a turn of events, not an error
@@ -164,11 +165,24 @@ class TwitchChat:
         if user_id is None:
             raise SignInError("not signed in to Twitch; run `backchat login`")
         self._companion = await self._keeper.validate(user_id)
+        await self._validate(other for other in signed_in.accounts if other != user_id)
         return self._companion
 
+    async def _validate(self, user_ids: Iterable[str]) -> None:
+        """Twitch wants every token validated at start and each hour. A streamer's that is dead costs one line."""
+        for user_id in user_ids:
+            try:
+                await self._keeper.validate(user_id)
+            except BackchatError as error:
+                if isinstance(error, SignInError) and user_id == self._keeper.signed_in.companion:
+                    raise
+                self._tell(str(error))
+
     async def _find_channels(self, companion: Account) -> None:
-        answer = await self._helix.get_users(logins=list(self._channels), token_for=companion.user_id)
-        self._ids = {user["login"].lower(): user["id"] for user in answer["data"]}
+        self._ids = {}
+        for some in batched(self._channels, AT_ONCE):
+            answer = await self._helix.get_users(logins=list(some), token_for=companion.user_id)
+            self._ids |= {user["login"].lower(): user["id"] for user in answer["data"]}
         for channel in self._channels:
             if channel not in self._ids:
                 self._tell(f"#{channel}: Twitch knows no such channel; mend [twitch] channels in config.toml")
@@ -315,12 +329,16 @@ class TwitchChat:
         if companion is None:
             return
         try:
-            route = Route("GET", "streams", params={"user_id": list(self._ids.values())}, token_for=companion.user_id)
-            answer = await self._helix.request_json(route)
+            live = set[str]()
+            for some in batched(list(self._ids.values()), AT_ONCE):
+                parameters: dict[str, Any] = {"user_id": list(some), "first": AT_ONCE}
+                answer = await self._helix.request_json(
+                    Route("GET", "streams", params=parameters, token_for=companion.user_id)
+                )
+                live |= {str(stream.get("user_id")) for stream in answer.get("data") or ()}
         except BackchatError as error:
             log.warning("Twitch does not say who is live: %s", error)
             return
-        live = {str(stream.get("user_id")) for stream in answer.get("data") or ()}
         for channel, broadcaster_id in self._ids.items():
             self._put(StreamChanged(channel, online=broadcaster_id in live))
 
@@ -351,16 +369,16 @@ class TwitchChat:
             log.warning("%s", line)
 
     async def _validate_hourly(self) -> None:
-        """Twitch wants every token validated each hour. A dead one is told at once, not at the next send."""
+        """A dead sign-in is told within the hour, not at the next send."""
         while True:
             await self._sleep(self._validate_every_s)
-            for user_id in list(self._keeper.signed_in.accounts):
-                try:
-                    await self._keeper.validate(user_id)
-                except BackchatError as error:
-                    if isinstance(error, SignInError) and user_id == self._keeper.signed_in.companion:
-                        raise
-                    log.warning("%s", error)
+            await self._validate(list(self._keeper.signed_in.accounts))
+
+
+def batched(every: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """In pieces of at most `size`, as Twitch takes them."""
+    for start in range(0, len(every), size):
+        yield every[start : start + size]
 
 
 def open_twitch(

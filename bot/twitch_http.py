@@ -85,7 +85,7 @@ class TwitchOAuth(OAuth):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
             raise TwitchError(
-                f"Twitch {what} ({route.method} {route.path}); check the connection, Backchat tries again"
+                f"Twitch {what} ({route.method} {route.path}); check the connection and [twitch] api_url, auth_url"
             ) from error
         if status >= 400:
             raise self._refusal(route, status, body, answered)

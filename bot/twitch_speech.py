@@ -21,7 +21,7 @@ class Speech:
         self._helix = helix
         self._keeper = keeper
         self._tell = tell
-        self._app_sends_refused = False
+        self._app_refused: set[tuple[str, frozenset[str]]] = set()
         self.roles: dict[str, frozenset[Role]] = {}
 
     async def send(self, companion: Account, broadcaster_id: str, line: OutgoingLine) -> Sent:
@@ -50,21 +50,28 @@ class Speech:
 
     async def _post(self, companion: Account, broadcaster_id: str, line: OutgoingLine) -> Mapping[str, Any]:
         """Through the application's token where there is a secret, which earns the bot badge; else as the account."""
-        as_app = bool(self._keeper.has_client_secret and "user:bot" in companion.scopes and not self._app_sends_refused)
+        # A new sign-in may have brought what the application lacked.
+        here = (broadcaster_id, frozenset(self._keeper.signed_in.accounts))
+        if not self._keeper.has_client_secret or "user:bot" not in companion.scopes or here in self._app_refused:
+            return await self._post_as(companion.user_id, companion, broadcaster_id, line)
         try:
-            answer: Mapping[str, Any] = await self._helix.post_chat_message(
-                broadcaster_id,
-                companion.user_id,
-                line.text,
-                token_for=None if as_app else companion.user_id,
-                reply_to_message_id=line.reply_to,
-            )
-            return answer
-        except TwitchError as error:
-            if not as_app or error.status not in (401, 403):
+            return await self._post_as(None, companion, broadcaster_id, line)
+        except (SignInError, TwitchError) as error:
+            if isinstance(error, TwitchError) and error.status not in (401, 403):
                 raise
-            self._app_sends_refused = True
-            self._tell(
-                f"no bot badge: Twitch refuses sends of the application ({error.reason}); sending as the account"
-            )
-            return await self._post(companion, broadcaster_id, line)
+            refused = error.reason if isinstance(error, TwitchError) else str(error)
+        answer = await self._post_as(companion.user_id, companion, broadcaster_id, line)
+        self._app_refused.add(here)
+        self._tell(
+            f"#{line.channel}: no bot badge: Twitch refuses sends of the application ({refused}); "
+            "sending as the account"
+        )
+        return answer
+
+    async def _post_as(
+        self, token_for: str | None, companion: Account, broadcaster_id: str, line: OutgoingLine
+    ) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._helix.post_chat_message(
+            broadcaster_id, companion.user_id, line.text, token_for=token_for, reply_to_message_id=line.reply_to
+        )
+        return answer

@@ -4,6 +4,7 @@ A scope that is missing costs one line that names it, never the rest.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 5.0
+TRIES = 6  # of what is not chat; after them it is left to the next look at what is missing
 AT_A_TIME = 5
 LOGIN = "`backchat login`"
 BROADCASTER_LOGIN = "`backchat login --broadcaster`"
@@ -156,9 +158,12 @@ class SessionSubscriptions:
             raise group.exceptions[0] from None
 
     async def _create(self, one: Wanted, transport: dict[str, str]) -> None:
-        """Until it is there, however often Twitch fails meanwhile; what Twitch will not allow is told and left out."""
+        """Chat until it is there, however often Twitch fails meanwhile. What Twitch will not allow is told, once.
+
+        Anything else may not hold chat up: Twitch answers 429 for as long as a limit on subscriptions is reached.
+        """
         retry_s = FIRST_RETRY_S
-        while True:
+        for tried in itertools.count(1):
             try:
                 async with self._at_a_time:
                     await self._helix.create_eventsub_subscription(
@@ -178,6 +183,9 @@ class SessionSubscriptions:
                     return
                 if not error.passing:
                     raise
+                if tried >= TRIES and not one.essential:
+                    self._tell(f"#{one.channel}: not listening for {one.what} yet: {error}; it is asked for again")
+                    return
                 await self._sleep(error.retry_after_s or retry_s)
                 retry_s = min(LONGEST_RETRY_S, retry_s * 2)
 
@@ -226,9 +234,14 @@ class ConduitShard(SessionSubscriptions):
     async def repair(self, session_id: str) -> None:
         """A shard that Twitch disabled, or that points to a session before this one, is taken again."""
         assert self._conduit_id is not None
-        route = Route("GET", "eventsub/conduits/shards", params={"conduit_id": self._conduit_id, "first": 100})
-        page = await self._helix.request_json(route)
-        mine = next((shard for shard in page["data"] if str(shard["id"]) == str(self._shard)), None)
+        mine, cursor = None, None
+        while mine is None:
+            parameters = {"conduit_id": self._conduit_id, "after": cursor}
+            page = await self._helix.request_json(Route("GET", "eventsub/conduits/shards", params=parameters))
+            mine = next((shard for shard in page["data"] if str(shard["id"]) == str(self._shard)), None)
+            cursor = (page.get("pagination") or {}).get("cursor")
+            if not cursor:
+                break
         if not mine or mine["status"] != "enabled" or mine["transport"].get("session_id") != session_id:
             await self._take_shard(session_id)
         await super().repair(session_id)

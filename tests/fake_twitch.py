@@ -140,6 +140,8 @@ class FakeTwitch:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.port = 0
         self.live: set[str] = set()
+        self.full: set[str] = set()
+        self.app_sends_refused: set[str] = set()
         self._turn = 0
 
     # --- starting and stopping
@@ -223,6 +225,11 @@ class FakeTwitch:
         user = self.user(login)
         self.tokens = {value: token for value, token in self.tokens.items() if token.user != user}
 
+    def deny(self) -> None:
+        """Whoever is shown a code says no."""
+        for device in self.devices.values():
+            device["denied"] = True
+
     def _bearer(self, request: web.Request) -> Token | None:
         value = request.headers.get("Authorization", "").removeprefix("Bearer ").removeprefix("OAuth ")
         token = self.tokens.get(value)
@@ -291,6 +298,8 @@ class FakeTwitch:
                 device = self.devices.get(given["device_code"])
                 if device is None:
                     return self._error(400, "invalid device code")
+                if device["denied"]:
+                    return self._error(400, "access_denied")
                 if self.approver is None:
                     return self._error(400, "authorization_pending")
                 del self.devices[given["device_code"]]
@@ -301,7 +310,7 @@ class FakeTwitch:
                 old = next((t for t in self.tokens.values() if t.refresh and t.refresh == given["refresh_token"]), None)
                 if old is None:
                     return self._error(400, "Invalid refresh token")
-                del self.tokens[old.value]
+                self.tokens.pop(old.value, None)
                 return self._grant(self.issue(old.user, old.scopes))
             case "client_credentials":
                 if given.get("client_secret") != self.client_secret:
@@ -331,9 +340,10 @@ class FakeTwitch:
 
     async def _revoke(self, request: web.Request) -> web.Response:
         given = await self._parameters(request)
-        if given.get("token") not in self.tokens:
+        token = self.tokens.get(given.get("token", ""))
+        if token is None or token.expires_at <= time.monotonic():
             return self._error(400, "Invalid token")
-        del self.tokens[given["token"]]
+        del self.tokens[token.value]
         return web.Response(status=200)
 
     async def _get_users(self, request: web.Request) -> web.Response:
@@ -371,7 +381,7 @@ class FakeTwitch:
             for user in live
             if user.id in wanted or user.login in wanted
         ]
-        return web.json_response({"data": data, "pagination": {}})
+        return web.json_response({"data": data[: int(request.query.get("first", 20))], "pagination": {}})
 
     async def _post_message(self, request: web.Request) -> web.Response:
         token = self._bearer(request)
@@ -383,6 +393,8 @@ class FakeTwitch:
             return self._error(400, "The ID in broadcaster_id was not found.")
         if token.user is not None and (token.user != sender or "user:write:chat" not in token.scopes):
             return self._error(401, "Missing scope: user:write:chat")
+        if token.user is None and broadcaster.login in self.app_sends_refused:
+            return self._error(403, "the broadcaster did not allow it")
         if len(given["message"]) > 500:
             return self._error(422, "The message is too large.")
         message_id = str(uuid.uuid4())
@@ -429,6 +441,8 @@ class FakeTwitch:
             return self._error(400, "invalid transport and auth combination")
         elif transport["conduit_id"] not in self.conduits:
             return self._error(400, "conduit does not exist")
+        if kind in self.full:
+            return self._error(429, "subscription limit exceeded")
         same = [
             other
             for other in self.subscriptions.values()

@@ -16,7 +16,7 @@ from bot.device_code import DeviceCode, sign_in_by_device
 from bot.twitch_http import Helix, TwitchError, TwitchOAuth
 from corpus.errors import SignInError
 from tests.fake_twitch import FakeTwitch
-from tests.twitch_rig import listening, open_chat, sign_in, token_file
+from tests.twitch_rig import broadcaster_signs_in, listening, open_chat, sign_in, token_file
 
 
 def now_ms() -> int:
@@ -140,6 +140,65 @@ async def test_a_dead_sign_in_says_which_command_to_run(
     assert not any(secret in str(caught.value) for secret in twitch.secrets)
 
 
+async def test_a_streamers_dead_sign_in_names_the_streamers_command(
+    twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
+) -> None:
+    sign_in(twitch, tokens)
+    streamer = broadcaster_signs_in(twitch, tokens)
+    twitch.disconnect("streamer")
+    with pytest.raises(SignInError, match="of streamer is no longer valid; run `backchat login --broadcaster`"):
+        await keeper.validate(streamer.user_id)
+
+
+async def test_a_client_secret_that_is_not_right_is_told_as_such(
+    twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
+) -> None:
+    account = sign_in(twitch, tokens)
+    twitch.public_client = False
+    with pytest.raises(SignInError, match="run `backchat login --client-secret`"):
+        await keeper.refresh(account.user_id, account.access_token)
+
+
+async def test_another_application_inherits_neither_tokens_nor_secret(
+    twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
+) -> None:
+    account = sign_in(twitch, tokens, secret=True)
+    await keeper.keep(account, client_id="another", companion=True)
+    assert (tokens.read().client_id, tokens.read().client_secret) == ("another", None)
+    await keeper.keep_client_secret("a third", "secretthird")
+    assert (tokens.read().client_secret, tokens.read().accounts, tokens.read().companion) == ("secretthird", {}, None)
+
+
+async def test_signing_out_kills_the_refresh_token_of_an_access_token_that_has_ended(
+    twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
+) -> None:
+    account = sign_in(twitch, tokens)
+    twitch.expire("backchat")
+    await keeper.revoke(account.user_id)
+    assert twitch.tokens == {}
+    assert tokens.read().accounts == {}
+
+
+async def test_signing_out_of_a_dead_sign_in_forgets_it(
+    twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
+) -> None:
+    account = sign_in(twitch, tokens)
+    twitch.disconnect("backchat")
+    await keeper.revoke(account.user_id)
+    assert tokens.read().accounts == {}
+
+
+async def test_a_folder_that_takes_no_tokens_is_a_sentence(twitch: FakeTwitch, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    tokens = token_file(tmp_path / "data")
+    keeper = open_keeper(tokens, client_id=twitch.client_id, api_url=twitch.url, auth_url=twitch.url, now_ms=now_ms)
+    token = twitch.issue(twitch.user("backchat"), [])
+    account = await keeper.identify(token.value, token.refresh or "")
+    with pytest.raises(SignInError, match="tokens cannot be written there"):
+        await keeper.keep(account, client_id=twitch.client_id, companion=True)
+    await keeper.close()
+
+
 async def test_a_refresh_that_twitch_cannot_answer_now_is_no_dead_sign_in(
     twitch: FakeTwitch, tokens: TokenFile, keeper: TokenKeeper
 ) -> None:
@@ -185,7 +244,8 @@ async def test_the_device_code_flow_signs_in_whoever_says_yes(twitch: FakeTwitch
     assert not waiting.done()
     twitch.approver = twitch.user("backchat")
     granted = await waiting
-    account = await keeper.add(granted.access_token, granted.refresh_token, client_id=twitch.client_id, companion=True)
+    account = await keeper.identify(granted.access_token, granted.refresh_token)
+    await keeper.keep(account, client_id=twitch.client_id, companion=True)
     await oauth.close()
     assert (account.login, account.scopes) == ("backchat", ("user:read:chat",))
     assert shown[0].code in shown[0].url
@@ -202,6 +262,31 @@ async def test_a_code_that_nobody_enters_ends_in_a_sentence(twitch: FakeTwitch) 
     with pytest.raises(SignInError, match="nobody entered the code in time"):
         await sign_in_by_device(oauth, ("user:read:chat",), lambda code: None, sleep=sleep)
     assert slept == [600] * 3
+    await oauth.close()
+
+
+@pytest.mark.parametrize(
+    ("turn", "told"), [("denied", "somebody said no"), ("expired", "nobody entered the code in time")]
+)
+async def test_a_code_that_is_denied_or_too_old_ends_in_a_sentence(twitch: FakeTwitch, turn: str, told: str) -> None:
+    oauth = TwitchOAuth(client_id=twitch.client_id, api_url=twitch.url, auth_url=twitch.url, now_ms=now_ms)
+    shown: list[DeviceCode] = []
+    waiting = asyncio.create_task(sign_in_by_device(oauth, ("user:read:chat",), shown.append))
+    while not shown:
+        await asyncio.sleep(0.01)
+    twitch.deny() if turn == "denied" else twitch.devices.clear()
+    with pytest.raises(SignInError, match=told):
+        await waiting
+    await oauth.close()
+
+
+async def test_a_twitch_that_is_away_while_the_code_is_entered_costs_nothing(twitch: FakeTwitch) -> None:
+    oauth = TwitchOAuth(client_id=twitch.client_id, api_url=twitch.url, auth_url=twitch.url, now_ms=now_ms)
+    twitch.fail("POST", "/oauth2/token", status=503)
+    twitch.fail("POST", "/oauth2/token", reset=True)
+    twitch.approver = twitch.user("backchat")
+    granted = await sign_in_by_device(oauth, ("user:read:chat",), lambda code: None)
+    assert granted.access_token in twitch.tokens
     await oauth.close()
 
 

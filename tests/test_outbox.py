@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -56,6 +56,7 @@ class Service:
     allowed: SendLimits = field(default_factory=SendLimits)
     received: list[tuple[int, OutgoingLine]] = field(default_factory=list)
     answers: list[Sent | ChatError] = field(default_factory=list)
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -66,6 +67,8 @@ class Service:
 
     async def send(self, line: OutgoingLine) -> Sent:
         self.received.append((self.clock.ms, line))
+        while self.meanwhile:
+            self.meanwhile.pop(0)()
         answer = self.answers.pop(0) if self.answers else Sent(message_id=f"id-{len(self.received)}")
         if isinstance(answer, ChatError):
             raise answer
@@ -223,6 +226,43 @@ async def test_an_answer_to_a_deleted_message_is_withdrawn(bench: Bench) -> None
     bench.outbox.withdraw("m1")
     await bench.clock.pass_until(bench.clock.ms + 5_000)
     assert (bench.service.texts, answer.result().drop_reason) == (["first"], "withdrawn")
+
+
+async def test_narration_that_failed_gives_way_to_newer_that_came_meanwhile(bench: Bench) -> None:
+    bench.service.answers = [ChatError("gone")]
+    newer: list[asyncio.Future[Sent]] = []
+    bench.service.meanwhile = [lambda: newer.append(bench.outbox.offer(line("loss 2", "narration")))]
+    older = bench.outbox.offer(line("loss 3", "narration"))
+    await bench.clock.pass_until(bench.clock.ms + 20_000)
+    assert bench.service.texts == ["loss 3", "loss 2"]
+    assert (older.result().drop_reason, newer[0].result().drop_reason) == ("superseded", None)
+
+
+async def test_an_answer_that_failed_is_not_tried_again_when_its_message_was_deleted_meanwhile(bench: Bench) -> None:
+    bench.service.answers = [ChatError("gone")]
+    bench.service.meanwhile = [lambda: bench.outbox.withdraw("m1")]
+    answer = bench.outbox.offer(line("well said", reply_to="m1"))
+    await bench.clock.pass_until(bench.clock.ms + 20_000)
+    assert (bench.service.texts, answer.result().drop_reason) == (["well said"], "withdrawn")
+
+
+async def test_the_kill_switch_reaches_a_line_that_is_being_sent(bench: Bench) -> None:
+    bench.service.answers = [ChatError("gone")]
+    bench.service.meanwhile = [bench.outbox.silence, bench.outbox.speak]
+    killed = bench.outbox.offer(line("hello"))
+    await bench.clock.pass_until(bench.clock.ms + 20_000)
+    assert (bench.service.texts, killed.result().drop_reason) == (["hello"], "silenced")
+
+
+async def test_lines_that_become_identical_when_they_are_cut_are_identical(bench: Bench) -> None:
+    start = bench.clock.ms
+    for ending in ("one", "another"):
+        bench.outbox.offer(line("word " * 99 + "that is cut off " + ending, expires_ms=start + 60_000))
+    await bench.clock.pass_until(start + 29_000)
+    assert len(bench.service.received) == 1
+    await bench.clock.pass_until(start + 31_000)
+    assert len(bench.service.received) == 2
+    assert len(set(bench.service.texts)) == 1 and len(bench.service.texts[0]) <= 500
 
 
 async def test_stopping_leaves_nobody_waiting() -> None:

@@ -76,3 +76,12 @@ def test_deaths_and_restarts_are_told_without_a_terminal() -> None:
     back = replace(VIEW, programs=(replace(UP[0], restarts=1), *UP[1:]))
     assert list(plain(VIEW, dead)) == ["bot: stopped, again in 0 s: boom"]
     assert list(plain(dead, back)) == ["bot: running again (restart 1)"]
+
+
+def test_why_a_line_was_dropped_is_said_while_it_is_news() -> None:
+    unsaid = {"ms": 60_000, "kind": "reply", "why": "channel_settings: followers only"}
+    dropped = replace(VIEW, bot={**VIEW.bot, "time_ms": 61_000, "unsaid": unsaid})
+    assert "a reply: channel_settings: followers only" in drawn(dropped)
+    assert "not said: a reply: channel_settings: followers only" in list(plain(VIEW, dropped))
+    assert not any("not said" in line for line in plain(dropped, dropped))
+    assert "not said" not in drawn(replace(dropped, bot={**dropped.bot, "time_ms": 600_000}))
