@@ -64,6 +64,14 @@ def test_score_and_decoder_agree(model: Counted) -> None:
     assert spoken == pytest.approx(model.score(text), abs=1e-5)
 
 
+@pytest.mark.parametrize("model", [bigram(), trigram()])
+def test_documents_scored_together_do_not_reach_into_each_other(model: Counted) -> None:
+    together = model.score_documents([*DOCUMENTS, tokens(), tokens(2, 2)])
+    alone = [model.score(document) for document in [*DOCUMENTS, tokens(), tokens(2, 2)]]
+    assert [scores.tolist() for scores in together] == [scores.tolist() for scores in alone]
+    assert model.score_documents([]) == []
+
+
 def test_a_decoder_keeps_the_rows_it_is_told_to() -> None:
     decoder = trigram().decoder([1], 3)
     decoder.push([1, 2, 3])

@@ -215,6 +215,19 @@ def test_a_file_that_is_no_text_is_refused_in_a_sentence(tmp_path: Path) -> None
         read_text(tmp_path / "short.txt")
 
 
+def test_a_text_of_one_kind_of_character_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\n" * 999)
+    with pytest.raises(TrainingError, match="2 kinds of character"):
+        read_text(tmp_path / "a.txt")
+
+
+def test_two_ladders_of_one_second_have_a_folder_each(tmp_path: Path) -> None:
+    data, rungs = names(200), choose_rungs("untrained")
+    folders = {open_ladder(tmp_path, plan(data, rungs), 1_700_000_000_000, anew=True) for _ in range(3)}
+    assert len(folders) == 3
+    assert sorted(folder.name for folder in folders)[0] == "20231114-221320-ladder"
+
+
 def test_the_range_test_suggests_a_rate_below_the_edge() -> None:
     weight, noise = 10.0, random.Random(3)
 

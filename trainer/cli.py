@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    minutes: Annotated[float | None, typer.Option(help="Instead of [trainer] minutes.", min=0.01)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Instead of \\[trainer] minutes.", min=0.01)] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Go on from this checkpoint, keeping its tokenizer.", show_default=False)
     ] = None,
@@ -45,7 +45,9 @@ def sample(
     prompt: Annotated[str, typer.Option(help="How every line begins.")] = "",
     count: Annotated[int, typer.Option(help="How many lines.", min=1, max=1000)] = 10,
     model: Part = None,
-    temperature: Annotated[float | None, typer.Option(help="Instead of [sampling] temperature.", min=0, max=5)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Instead of \\[sampling] temperature.", min=0, max=5)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed says the same.", show_default=False)] = None,
 ) -> None:
     """Let a checkpoint speak. Unfiltered: what the bot says passes its safety gate, this does not."""

@@ -4,6 +4,7 @@ Each rung is told in metrics.jsonl as a training of its own, so that the narrato
 follow any other. A finished rung is one JSON file; a ladder that was broken off goes on behind the last of them.
 """
 
+import itertools
 import json
 import math
 import os
@@ -108,7 +109,9 @@ def open_ladder(checkpoints: Path, plan: LadderPlan, now_ms: int, *, anew: bool 
         if not anew and _read_json(folder) == asked and len(finished_rungs(folder.parent)) < len(plan.rungs):
             return folder.parent
     started = datetime.fromtimestamp(now_ms / 1000, UTC)
-    folder = checkpoints / f"{started:%Y%m%d-%H%M%S}-ladder"
+    name = f"{started:%Y%m%d-%H%M%S}-ladder"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    folder = next(checkpoints / free for free in names if not (checkpoints / free).exists())
     try:
         (folder / RUNGS_FOLDER).mkdir(parents=True)
         _write_json(folder / PLAN_FILE, asked)

@@ -30,11 +30,11 @@ def ladder(
         typer.Option(help="A chat log or a plain .txt; the channel's own chat unless given.", show_default=False),
     ] = None,
     level: Annotated[
-        Level | None, typer.Option(help="Tokens: char for a text, [model] tokenizer for chat.", show_default=False)
+        Level | None, typer.Option(help="Tokens: char for a text, \\[model] tokenizer for chat.", show_default=False)
     ] = None,
     rungs: Annotated[str, typer.Option(help="Names of rungs, comma-separated; all of them unless given.")] = "",
     minutes: Annotated[float, typer.Option(min=0.01, help="How long the whole ladder may take.")] = DEFAULT_MINUTES,
-    seed: Annotated[int | None, typer.Option(help="[trainer] seed unless given.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="\\[trainer] seed unless given.", show_default=False)] = None,
     documents: Annotated[
         Literal["lines", "whole"], typer.Option(help="A text's lines as documents of their own, split 80/10/10.")
     ] = "whole",
@@ -98,7 +98,7 @@ def ladder(
             if console.is_terminal:
                 live.update(ladder_table(title, chosen, climbed, underway), refresh=True)
             elif underway is None:
-                console.print(ladder_line(climbed[-1]), highlight=False, markup=False)
+                console.print(ladder_line(climbed[-1]), highlight=False, markup=False, soft_wrap=True)
 
         results = climb(
             learned_from,
@@ -133,7 +133,7 @@ def lr_find(
         typer.Option(help="A chat log or a plain .txt; the channel's own chat unless given.", show_default=False),
     ] = None,
     level: Annotated[
-        Level | None, typer.Option(help="Tokens: char for a text, [model] tokenizer for chat.", show_default=False)
+        Level | None, typer.Option(help="Tokens: char for a text, \\[model] tokenizer for chat.", show_default=False)
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long the run is that is planned for.", min=0.01, show_default=False)

@@ -171,10 +171,14 @@ def read_text(file: Path) -> str:
     """A plain text. Raises TrainingError when it cannot be read or holds next to nothing."""
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{file} cannot be read as text ({error}); give a UTF-8 text file") from error
+    except OSError as error:
+        raise TrainingError(f"{file} cannot be read ({error.strerror}); give a UTF-8 text file") from error
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{file} is no UTF-8 text (byte {error.start} fits no character); convert it") from error
     if len(text) < 1000:
         raise TrainingError(f"{file} has {len(text)} characters; the ladder needs a thousand at least")
+    if len(set(text)) < 3:
+        raise TrainingError(f"{file} has {len(set(text))} kinds of character; there is nothing to learn from it")
     return text
 
 

@@ -54,10 +54,12 @@ def ladder_table(title: str, rungs: Sequence[Rung], results: Sequence[RungResult
 
 def ladder_line(result: RungResult) -> str:
     """A climbed rung in one line, for where no table can be drawn anew."""
+    loss = result.validation
+    tested = f", test {result.test.nats_per_token:.3f}" if result.test else ""
     return (
-        f"{result.title}: train {result.train.nats_per_token:.3f}, validation "
-        f"{result.validation.nats_per_token:.3f} nats a token, {result.validation.bits_per_character:.3f} bits a "
-        f"character, {result.parameters:,} parameters, {result.seconds:.1f} s"
+        f"{result.title}: train {result.train.nats_per_token:.3f}, validation {loss.nats_per_token:.3f}{tested} nats a "
+        f"token, {loss.bits_per_character:.3f} bits a character, {result.parameters:,} parameters, "
+        f"{result.seconds:.1f} s"
     )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trainer.models.language_model import LogProbabilities, Tokens
 
 Counts = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class Counted:
         prior: "Counted | None" = None,
     ) -> "Counted":
         """Count every n-gram of `documents`; one pass and one sort."""
-        numbered = [_gram_numbers(tokens, order, vocab_size, start_token) for tokens in documents]
-        every = np.concatenate(numbered) if numbered else np.empty(0, dtype=np.int64)
+        every = _gram_numbers(list(documents), order, vocab_size, start_token)
         grams, counts = np.unique(every, return_counts=True)
         running = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
         return cls(order, vocab_size, start_token, grams, running, pseudo_counts, prior)
@@ -65,19 +65,29 @@ class Counted:
         return replace(self, pseudo_counts=pseudo_counts, prior=prior)
 
     def score(self, tokens: Tokens) -> LogProbabilities:
-        return np.log(self.probabilities_of(tokens)).astype(np.float32)
+        return self.score_documents([tokens])[0]
 
-    def probabilities_of(self, tokens: Tokens) -> npt.NDArray[np.float64]:
-        """P(tokens[t] | tokens[:t]) for every t."""
-        wanted = _gram_numbers(tokens, self.order, self.vocab_size, self.start_token)
+    def score_documents(self, documents: Sequence[Tokens]) -> list[LogProbabilities]:
+        """`score` of each, looked up all at once: names are many and short."""
+        if not documents:
+            return []
+        scores = np.log(self.probabilities_of(documents)).astype(np.float32)
+        return np.split(scores, np.cumsum([len(tokens) for tokens in documents])[:-1])
+
+    def probabilities_of(self, documents: Sequence[Tokens]) -> Probabilities:
+        """P(token | those before it in its document) of every token, document behind document."""
+        prior = 1.0 / self.vocab_size if self.prior is None else self.prior.probabilities_of(documents)
+        return smooth(*self.occurrences(documents), self.pseudo_counts, prior)
+
+    def occurrences(self, documents: Sequence[Tokens]) -> tuple[Counts, Counts]:
+        """How often each token of `documents` was counted behind its context, and how often its context was."""
+        wanted = _gram_numbers(documents, self.order, self.vocab_size, self.start_token)
         first = np.searchsorted(self.grams, wanted)
         count = self.running[np.searchsorted(self.grams, wanted, side="right")] - self.running[first]
         low, high = self._range_of(wanted // self.vocab_size)
-        total = self.running[high] - self.running[low]
-        prior = 1.0 / self.vocab_size if self.prior is None else self.prior.probabilities_of(tokens)
-        return np.asarray((count + self.pseudo_counts * prior) / (total + self.pseudo_counts), dtype=np.float64)
+        return count, self.running[high] - self.running[low]
 
-    def row(self, context: Sequence[int]) -> npt.NDArray[np.float64]:
+    def row(self, context: Sequence[int]) -> Probabilities:
         """P(· | context), shape (vocab_size,); `context` holds at least `order - 1` tokens."""
         number = 0
         for token in context[len(context) - (self.order - 1) :]:
@@ -119,12 +129,22 @@ class CountedDecoder:
         self._contexts = [list(self._contexts[row]) for row in rows]
 
 
-def _gram_numbers(tokens: Tokens, order: int, vocab_size: int, start_token: int) -> Counts:
-    """The n-gram that ends at each token, as one number; shape (len(tokens),)."""
-    padded = np.concatenate([np.full(order - 1, start_token, dtype=np.int64), np.asarray(tokens, dtype=np.int64)])
-    numbers = np.zeros(len(tokens), dtype=np.int64)
-    for place in range(order):
-        numbers = numbers * vocab_size + padded[place : place + len(tokens)]
+def smooth(count: Counts, total: Counts, pseudo_counts: float, prior: Probabilities | float) -> Probabilities:
+    """Counts as probabilities: `pseudo_counts` more of them were seen, shared out as `prior` says."""
+    return np.asarray((count + pseudo_counts * prior) / (total + pseudo_counts), dtype=np.float64)
+
+
+def _gram_numbers(documents: Sequence[Tokens], order: int, vocab_size: int, start_token: int) -> Counts:
+    """The n-gram that ends at each token, as one number; document behind document, each begun with `start_token`s."""
+    lengths = [len(tokens) for tokens in documents]
+    before = order - 1
+    places = np.arange(sum(lengths)) + before * np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    padded = np.full(sum(lengths) + before * len(lengths), start_token, dtype=np.int64)
+    if lengths:
+        padded[places] = np.concatenate(documents)
+    numbers = np.zeros(len(places), dtype=np.int64)
+    for back in range(before, -1, -1):
+        numbers = numbers * vocab_size + padded[places - back]
     return numbers
 
 
@@ -145,12 +165,13 @@ def tune_smoothing(
     Ties and noise do not matter here: the loss is flat round its minimum, so the grid is coarse (a third of a decade).
     """
     tried: list[tuple[Smoothing, Counted]] = []
+    occurrences = counted.occurrences(held_out)
     for prior, shared_out in ((None, "evenly"), *(((shorter, "by the shorter model"),) if shorter else ())):
         scale = counted.vocab_size if prior is None else 1.0
+        chances = 1.0 / counted.vocab_size if prior is None else prior.probabilities_of(held_out)
         for exponent in range(-9, 7):
             candidate = counted.smoothed(scale * 10 ** (exponent / 3), prior)
-            scores = np.concatenate([candidate.score(tokens) for tokens in held_out])
-            loss = -float(scores.mean(dtype=np.float64))
+            loss = -float(np.log(smooth(*occurrences, candidate.pseudo_counts, chances)).mean())
             tried.append((Smoothing(candidate.pseudo_counts, shared_out, loss), candidate))
     best = min(tried, key=lambda entry: entry[0].nats_per_token)
     return best[1], [smoothing for smoothing, _ in tried]
