@@ -26,7 +26,7 @@ POLL_S = 0.5
 WAITING_REQUESTS = 6
 CANDIDATES = 4
 FIRST_MESSAGES = 3
-GROWTH = 1.5
+GROWTH = 1.2
 UPDATES = 20_000
 
 Update = tuple[str, "ChatMessage | str"]

@@ -68,7 +68,7 @@ class PersonaTable(BaseModel):
     lower: bool = False
     capital: bool = False
     ending: str = ""
-    typo: Share = 0.01
+    typo: Share = 0.004
     stretch: Share = 0.03
     emote: Share = 0.1
     topics: Mapping[str, float] = {}

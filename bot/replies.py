@@ -1,16 +1,20 @@
 """Which of several generated lines to try first. Pure; what may be said at all is for the gate to decide.
 
-Small models trained on chat love one word, one emote and what was just said: those come last.
+Small models trained on chat love one word, one emote and what was just said: those come last, and a piece of the very
+line that is answered is no answer at all.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from corpus.echo import is_echo, is_telling, plain_line
 from corpus.message import ChatMessage
+from corpus.shingles import words_of
 
 WORD = re.compile(r"\w+")
 LONG_CHARACTERS = 220
+ATTENTION = 1.0  # nats a token that a line may be less sure of and yet win, because it takes up what was said
 
 
 class Generated(Protocol):
@@ -21,28 +25,31 @@ class Generated(Protocol):
 
 
 def preferred(candidates: Iterable[Generated], conversation: Sequence[ChatMessage], prompt: str = "") -> list[str]:
-    """The candidates worth trying, best first, each text once.
+    """The candidates worth trying, best first, each text once. The conversation's last message is answered.
 
-    Left out: empty ones, and those that add nothing to the prompt. Behind all others: echoes of the conversation, one
-    word alone, the same word again and again, rambling. Among the rest the one the model is surest of, a token, wins:
-    it is the one that hangs together best.
+    Left out: empty ones, those that add nothing to the prompt, and those that only give back what is answered. Behind
+    all others: echoes of the conversation, one word alone, the same word again and again, rambling. Among the rest
+    the one the model is surest of, a token, wins, for it hangs together best, unless another takes up a word.
     """
-    heard = {plain(message.text) for message in conversation}
+    heard = [plain_line(message.text) for message in conversation]
+    asked = heard[-1:] if not prompt else []
+    topics = {word for line in asked for word in line.split() if is_telling(word)}
     ranked: dict[str, tuple[int, float]] = {}
     for candidate in candidates:
         text = " ".join(candidate.text.split())
-        if not plain(text) or (prompt and plain(text) == plain(prompt)):
+        if not plain(text) or (prompt and plain(text) == plain(prompt)) or is_echo(text, asked):
             continue
-        ranked[text] = min((faults(text, heard), candidate.nats_per_token), ranked.get(text, (99, 0.0)))
+        nats = candidate.nats_per_token - ATTENTION * bool(topics & set(words_of(text)))
+        ranked[text] = min((faults(text, heard), nats), ranked.get(text, (99, 0.0)))
     return sorted(ranked, key=lambda text: ranked[text])
 
 
-def faults(text: str, heard: set[str]) -> int:
+def faults(text: str, heard: Sequence[str]) -> int:
     """How many kinds of dull a line is."""
     words = WORD.findall(text.casefold())
     return sum(
         (
-            2 * (plain(text) in heard),
+            2 * is_echo(text, heard),
             len(words) < 2,
             len(words) > 3 and len(set(words)) <= len(words) // 3,
             len(text) > LONG_CHARACTERS,

@@ -208,8 +208,8 @@ async def test_what_is_said_and_deleted_while_a_checkpoint_loads_is_learned_and_
         bench.open.clear()
         bench.checkpoint(2)
         await until(lambda: bench.loads[-1] == "step-000002")
-        kept = [message for number in range(30) for message in [chant(f"kept{number}", "zzzz zzzz")]]
-        gone = [chant(f"gone{number}", "yyyy yyyy") for number in range(30)]
+        kept = [message for number in range(30) for message in [chant(f"kept{number}", "zzzz is here")]]
+        gone = [chant(f"gone{number}", "yyyy is here") for number in range(30)]
         for message in (*kept, *gone):
             brain.learn(message)
         brain.unlearn(message.id for message in gone)

@@ -27,8 +27,24 @@ def test_the_surest_line_comes_first_and_twins_count_once() -> None:
 
 def test_echoes_single_words_and_stutter_come_last() -> None:
     made = [Made("Gg!", 0.1), Made("that was close", 0.2), Made("lol lol lol lol lol lol", 0.3), Made("I saw it", 3.0)]
-    assert preferred(made, heard("That was close!!", "gg"))[0] == "I saw it"
-    assert preferred(made, heard("That was close!!", "gg"))[-1] == "Gg!"
+    assert preferred(made, heard("That was close!!", "gg", "who saw that"))[0] == "I saw it"
+    assert preferred(made, heard("That was close!!", "gg", "who saw that"))[-1] == "Gg!"
+
+
+def test_a_piece_of_the_question_is_no_answer_and_there_may_be_none_at_all() -> None:
+    parroted = [Made("what a fine day for a heist", 0.1), Made("kchat, what a fine day for a heist", 0.2)]
+    asked = heard("nice", "hello backchat, what a fine day for a heist")
+    assert preferred(parroted, asked) == []
+    assert preferred([*parroted, Made("no", 9.0)], asked) == ["no"]
+
+
+def test_a_line_that_takes_up_what_was_asked_is_worth_a_little_doubt() -> None:
+    made = [Made("i like the moon", 1.0), Made("the soup is too loud", 1.8), Made("soup for the moon", 3.0)]
+    assert preferred(made, heard("what do you think of the soup")) == [
+        "the soup is too loud",
+        "i like the moon",
+        "soup for the moon",
+    ]
 
 
 def test_emotes_alone_are_something_when_there_is_nothing_else() -> None:

@@ -43,6 +43,8 @@ WORDS = (
     "chat",
 )
 NAMES = ("mossy", "pixel", "quartz", "juniper")
+GREETINGS = ("hello my friend", "hello to you too", "good to see my friend again", "you too my friend")
+ASKED = "hello backchat, what a fine day for a heist"
 SAMPLING = SamplingTable()
 RULES = Rules()
 
@@ -115,6 +117,107 @@ def test_it_does_not_repeat_what_was_just_said() -> None:
     assert texts and texts[0] != "this very line again"
 
 
+def young(messages: Sequence[ChatMessage], asked: ChatMessage) -> Voice:
+    """A voice of the first few lines, which has learned the question as the live memory does."""
+    voice = voice_of(messages)
+    voice.learn(asked)
+    return voice
+
+
+def test_a_question_is_not_its_own_answer() -> None:
+    asked = message(500, ASKED, "streamer")
+    texts = [
+        candidate.text
+        for seed in range(40)
+        for candidate in young(chatter(12), asked).generate(
+            Request(conversation=[*chatter(12), asked], candidates=4, seed=seed, speaker="backchat")
+        )
+    ]
+    assert len(texts) > 40
+    assert not {word for text in texts for word in text.split()} & {"what", "fine", "day", "heist", "kchat"}
+
+
+def test_who_has_heard_only_the_question_says_nothing() -> None:
+    asked = message(500, ASKED, "streamer")
+    request = Request(conversation=[asked], candidates=4, seed=1, speaker="backchat")
+    assert young([], asked).generate(request) == []
+
+
+def test_a_question_is_known_again_once_it_is_answered() -> None:
+    asked = message(500, "zorbl zorbl zorbl", "streamer")
+    voice = young(chatter(50), asked)
+    before = voice.next_tokens("zorbl zorb", 5)
+    voice.generate(Request(conversation=[*chatter(5), asked], candidates=4, seed=1))
+    assert voice.next_tokens("zorbl zorb", 5) == before
+    voice.unlearn(asked.id)
+    assert voice.next_tokens("zorbl zorb", 5) != before
+
+
+@pytest.mark.parametrize("kind", ["bpe", "word"])
+def test_a_line_opens_and_ends_as_lines_do_and_has_no_word_that_nobody_said(kind: Kind) -> None:
+    said = chatter(25)
+    voice = ngram_voice(stored(said), sampling=SAMPLING, rules=RULES, tokenizer=kind)
+    later = [message(number, "umbrellas aplenty outside", NAMES[number % 4]) for number in range(600, 603)]
+    for each in later:
+        voice.learn(each)  # their words are spelled from small pieces: the vocabulary was made before
+    texts = [
+        candidate.text
+        for seed in range(40)
+        for candidate in voice.generate(Request(conversation=said[-5:], candidates=4, seed=seed))
+    ]
+    openers = {text.split()[0] for text in texts} - set(NAMES) - {"someone"}
+    ends = {text.split()[-1] for text in texts}
+    lines = [[word for word in each.text.split() if word[0] != "@"] for each in [*said, *later]]
+    assert len(texts) > 100
+    assert openers <= {line[0] for line in lines if line}
+    assert ends <= {line[-1] for line in lines if line}
+    assert {word for text in texts for word in text.split()} - set(NAMES) <= {word for line in lines for word in line}
+
+
+def test_what_is_deleted_opens_no_line_any_more() -> None:
+    wobbly = [message(number, "wobbly the boss is asleep", NAMES[number % 4]) for number in range(900, 903)]
+    voice = voice_of([*chatter(10), *wobbly])
+    requests = [Request(conversation=(), candidates=4, seed=seed) for seed in range(10)]
+
+    def texts() -> list[str]:
+        return [candidate.text for request in requests for candidate in voice.generate(request)]
+
+    assert any(text.startswith("wobbly") for text in texts())
+    for each in wobbly:
+        voice.unlearn(each.id)
+    assert len(texts()) > 10 and not any("wobbly" in text for text in texts())
+
+
+def test_it_neither_parrots_what_was_said_nor_speaks_of_itself_as_of_somebody_else() -> None:
+    said = [message(number, f"backchat {words}", NAMES[number % 4]) for number, words in enumerate(GREETINGS * 8)]
+    request = Request(conversation=said[-4:], candidates=4, seed=3, speaker="backchat")
+    assert not any("backchat" in candidate.text for candidate in voice_of([*said, *chatter(20)]).generate(request))
+    assert voice_of(said).generate(request) == []
+
+
+def test_an_answer_takes_up_a_word_of_the_question_more_often_than_not() -> None:
+    asked = message(500, "who let the boss out", "streamer")
+    about = sum(
+        "boss" in candidate.text
+        for seed in range(20)
+        for candidate in voice_of(chatter(200)).generate(Request(conversation=[asked], candidates=4, seed=seed))
+    )
+    otherwise = sum(
+        "boss" in candidate.text
+        for seed in range(20)
+        for candidate in voice_of(chatter(200)).generate(Request(conversation=(), candidates=4, seed=seed))
+    )
+    assert about > 2 * otherwise > 0
+
+
+def test_the_last_word_of_a_prompt_is_left_as_it_is() -> None:
+    said = [message(number, "the zebras are asleep") for number in range(20)]
+    texts = [
+        c.text for c in voice_of([*said, *chatter(20)]).generate(Request((), prompt="zebra", candidates=6, seed=1))
+    ]
+    assert texts and all(text.split()[0] == "zebra" for text in texts)
+
+
 def test_nobody_is_talked_to_who_is_not_there() -> None:
     said = [message(number, "@stranger hello there", NAMES[number % 4]) for number in range(60)]
     request = Request(conversation=(), candidates=4, seed=3)
@@ -134,8 +237,8 @@ def test_every_candidate_begins_with_the_words_asked_for(voice: Voice) -> None:
 
 
 def test_mentions_come_out_as_plain_names_and_never_as_a_ping() -> None:
-    said = [message(number, "@pixel hello", NAMES[number % 2]) for number in range(60)]
-    texts = [c.text for c in voice_of(said).generate(Request(conversation=said[-10:], candidates=4, seed=3))]
+    said = [message(number, f"@pixel {text}", NAMES[number % 2]) for number, text in enumerate(GREETINGS * 20)]
+    texts = [c.text for c in voice_of(said).generate(Request(conversation=said[-2:], candidates=4, seed=3))]
     assert any("pixel" in text for text in texts)
     assert not any("@" in text or "<s" in text for text in texts)
 

@@ -5,7 +5,7 @@ tokens of every counted line are kept beside the counts, 2 bytes a token. Knows 
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -84,6 +84,21 @@ class LineMemory:
         if self.ngram.grown > COMPACT_FROM:
             self.ngram.compact()
         return True
+
+    def line(self, message_id: str) -> list[int] | None:
+        """What was counted of a message, None when it is not remembered."""
+        key = _key(message_id)
+        if key in self._live:
+            return self._live[key].tolist()
+        place = self._fitted(key)
+        return None if place is None else self._tokens[self._starts[place] : self._starts[place + 1]].tolist()
+
+    def lines(self) -> Iterator[list[int]]:
+        """What was counted of each remembered message."""
+        for place in np.flatnonzero(~self._gone):
+            yield self._tokens[self._starts[place] : self._starts[place + 1]].tolist()
+        for live in self._live.values():
+            yield live.tolist()
 
     def unlearn(self, message_id: str) -> bool:
         """Take a message back, fitted or learned later; False when it is not remembered."""

@@ -3,6 +3,7 @@
 Knows tokens only; it asks a model's Decoder for the chances and draws.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from trainer.models.language_model import LanguageModel, LogProbabilities
 
 Floats = npt.NDArray[np.float32]
+
+FAVOUR = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,16 @@ def continuations(
     choice: Choice,
     seed: int | None,
     forbidden: Collection[int] = (),
+    forbidden_first: Collection[int] = (),
+    favoured: Collection[int] = (),
     min_tokens: int = 0,
 ) -> list[Continuation]:
     """`count` continuations of `context`, drawn together; the same seed draws the same ones.
 
-    A continuation ends at a token of `stop` or after `max_tokens`. `forbidden` tokens are never drawn, and no stop
-    token before `min_tokens` (an empty line is no answer). Finished continuations leave the batch at once.
+    A continuation ends at a token of `stop` or after `max_tokens`. `forbidden` tokens are never drawn, those of
+    `forbidden_first` not as the first one, and no stop token before `min_tokens` (an empty line is no answer). Until
+    a continuation has one of the `favoured` tokens they are `FAVOUR` times likelier. Finished continuations leave the
+    batch at once.
     """
     random = np.random.default_rng(seed)
     decoder = model.decoder(context, count)
@@ -63,11 +70,19 @@ def continuations(
     running = list(range(count))
     stops = frozenset(stop)
     banned = np.array(sorted(forbidden), dtype=np.int64)
-    banned_at_first = np.array(sorted({*forbidden, *stops}), dtype=np.int64)
+    banned_early = np.array(sorted({*forbidden, *stops}), dtype=np.int64)
+    banned_first = np.array(sorted(forbidden_first), dtype=np.int64)
+    wanted = np.array(sorted(favoured), dtype=np.int64)
+    wanting = [bool(favoured)] * count
     for position in range(max_tokens):
         known = decoder.log_probabilities()
         allowed = known.copy()
-        allowed[:, banned_at_first if position < min_tokens else banned] = -np.inf
+        allowed[:, banned_early if position < min_tokens else banned] = -np.inf
+        if position == 0:
+            allowed[:, banned_first] = -np.inf
+        for row, number in enumerate(running):
+            if wanting[number]:
+                allowed[row, wanted] += math.log(FAVOUR)
         if choice.repetition_penalty != 1.0:
             for row, number in enumerate(running):
                 _penalise(allowed[row], drawn[number], choice.repetition_penalty)
@@ -80,6 +95,7 @@ def continuations(
                 stopped[number] = True
             else:
                 drawn[number].append(token)
+                wanting[number] = wanting[number] and token not in favoured
                 going.append(row)
         if not going or position == max_tokens - 1:
             break

@@ -5,17 +5,21 @@ Torch stays inside. What it learns live is its own: no loss that is reported any
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from corpus.cleaning import Rules
+from corpus.echo import is_echo, is_telling, plain_line
 from corpus.errors import CheckpointError
 from corpus.message import ChatMessage
+from corpus.shingles import words_of
 from corpus.slots import SPEAKER_SLOTS, SpeakerWindow
 from corpus.store import Corpus, StoredMessage
 from corpus.transcript import FloodGate, live_line, render, transcript
@@ -31,6 +35,7 @@ from trainer.tokenizer import Kind, Tokenizer, train_tokenizer
 
 ROUNDS = 4  # how often a request draws again when there were too few lines worth saying
 CONTEXT_LINES = 60
+SMALL_TALK_WORDS = 2  # everybody says the same ones: two words of another's line are no parroting
 YOUNG_MESSAGES = 20_000  # counted in under a second; older ones wait for the first checkpoint
 YOUNG_VOCAB_SIZE = 1024
 YOUNG_ORDER = 5
@@ -107,14 +112,18 @@ class Voice:
         self._sampling = sampling
         self._rules = rules
         self._rooms: dict[str, tuple[SpeakerWindow, FloodGate]] = {}
+        self._words: Counter[str] | None = None
+        self._inside_words: list[int] | None = None
         self._lock = threading.Lock()
         # The first answer would otherwise pay for whatever is set up lazily.
         self.generate(Request(conversation=(), candidates=1, max_tokens=2, seed=0))
 
     def generate(self, request: Request) -> list[Candidate]:
-        """At most `request.candidates` different lines, those worth saying first, as drawn within that.
+        """At most `request.candidates` different lines that are worth saying, as drawn; where none is, what there is.
 
-        Not by likelihood: what a model of chat finds likeliest is the emote that everybody posts.
+        Not by likelihood: what a model of chat finds likeliest is the emote that everybody posts. The last message of
+        the conversation is the one that is answered, and no part of what is remembered for as long as that takes: in
+        a memory of twenty lines a question would be its own likeliest answer.
         """
         with self._lock:
             return self._generate(request)
@@ -127,19 +136,24 @@ class Voice:
             window, flood = self._rooms[message.channel]
             line = live_line(window, message, self._rules, flood)
             if line is not None and self._memory is not None:
-                self._memory.learn(message.id, self._tokenizer.encode_line(line))
+                tokens = self._tokenizer.encode_line(line)
+                if self._memory.learn(message.id, tokens) and self._words is not None:
+                    self._words.update(self._words_in(tokens))
 
     def unlearn(self, message_id: str) -> None:
         """Forget a message at once, whether it was learned live or counted in training. The GPT cannot."""
         with self._lock:
             if self._memory is not None:
-                self._memory.unlearn(message_id)
+                tokens = self._memory.line(message_id)
+                if tokens is not None and self._memory.unlearn(message_id) and self._words is not None:
+                    self._words.subtract(self._words_in(tokens))
 
     def catch_up(self, corpus: Corpus, checkpoint: Checkpoint) -> None:
         """Take in what happened since the checkpoint was written: what was removed first, then what was said."""
         with self._lock:
             if self._memory is None:
                 return
+            self._words = None
             for removal in corpus.removals(checkpoint.removals):
                 if not self._memory.unlearn_row(removal.row) and removal.message_id:
                     self._memory.unlearn(removal.message_id)
@@ -164,8 +178,9 @@ class Voice:
             ]
 
     def _generate(self, request: Request) -> list[Candidate]:
-        if self.info.kind == "ngram" and not self._memory:
-            return []  # who has heard nothing has nothing to say
+        asked = self._asked(request)
+        if self.info.kind == "ngram" and (not self._memory or len(self._memory) == bool(asked)):
+            return []  # who has heard nothing but the question has nothing to say
         window = SpeakerWindow()
         context: list[int] = []
         # Its own lines are never learned from, but they belong to the conversation.
@@ -178,44 +193,123 @@ class Voice:
         context.append(self._tokenizer.slot_token(SPEAKER_SLOTS - 1 if slot is None else slot))
         prompt = " ".join(request.prompt.split())
         beginning = self._tokenizer.encode(prompt)
-        # Nobody is talked to who is not there.
+        # Nobody is talked to who is not there, nor it by itself.
         slots = range(SPEAKER_SLOTS)
-        nobody = [self._tokenizer.slot_token(each) for each in slots if window.speaker(each) is None]
-        said = {" ".join(message.text.casefold().split()) for message in request.conversation}
+        forbidden = [self._tokenizer.slot_token(each) for each in slots if window.speaker(each) is None]
+        if slot is not None:
+            forbidden.append(self._tokenizer.slot_token(slot))
+        heard = [plain_line(message.text) for message in request.conversation]
         good: dict[str, Candidate] = {}
         poor: dict[str, Candidate] = {}
-        for round_ in range(ROUNDS):
-            for drawn in self._draw(request, [*context, *beginning], bool(beginning), nobody, round_):
-                text = render(self._tokenizer.decode_parts([*beginning, *drawn.tokens]), window).strip()
-                worth = drawn.stopped and text.casefold() not in said and worth_saying(text)
-                if text:
+        with without(self._memory.ngram, [asked]) if self._memory and asked else nullcontext():
+            draw = partial(
+                continuations,
+                self._model,
+                [*context, *beginning],
+                count=request.candidates,
+                max_tokens=request.max_tokens,
+                stop=(self._tokenizer.end_token,),
+                choice=Choice(**(request.sampling or self._sampling).model_dump()),
+                forbidden=forbidden,
+                forbidden_first=self._forbidden_first(prompt, forbidden),
+                favoured=self._favoured(request),
+                min_tokens=0 if beginning else 1,
+            )
+            for round_ in range(ROUNDS):
+                for drawn in draw(seed=None if request.seed is None else request.seed * ROUNDS + round_):
+                    parts = self._tokenizer.decode_parts([*beginning, *drawn.tokens])
+                    text = render(parts, window).strip()
+                    own = text.removeprefix(prompt)
+                    words = words_of(own)
+                    echo = is_echo(own, heard)
+                    # A parrot, or talk about itself as of somebody else, is worse than silence.
+                    if not text or request.speaker in words or (echo and len(words) > SMALL_TALK_WORDS):
+                        continue
+                    if self._is_garbled(drawn, parts, prompt):
+                        continue
+                    worth = drawn.stopped and not echo and worth_saying(text)
                     (good if worth else poor).setdefault(text, Candidate(text, drawn.nats_per_token))
-            if len(good) >= request.candidates:
-                break
-        return [*good.values(), *(poor[text] for text in poor if text not in good)][: request.candidates]
+                if len(good) >= request.candidates:
+                    break
+        return list((good or poor).values())[: request.candidates]
 
-    def _draw(
-        self, request: Request, context: Sequence[int], prompted: bool, forbidden: Sequence[int], round_: int
-    ) -> list[Continuation]:
-        sampling = request.sampling or self._sampling
-        return continuations(
-            self._model,
-            context,
-            count=request.candidates,
-            max_tokens=request.max_tokens,
-            stop=(self._tokenizer.end_token,),
-            choice=Choice(**sampling.model_dump()),
-            seed=None if request.seed is None else request.seed * ROUNDS + round_,
-            forbidden=forbidden,
-            min_tokens=0 if prompted else 1,
+    def _asked(self, request: Request) -> list[int] | None:
+        """What is remembered of the message that is answered."""
+        if self._memory is None or not request.conversation:
+            return None
+        return self._memory.line(request.conversation[-1].id)
+
+    def _forbidden_first(self, prompt: str, forbidden: Collection[int]) -> list[int]:
+        """Tokens that would begin a line in the middle of a word or sentence, or go on with the prompt's last word."""
+        if prompt:
+            return self._tokens_inside_words() if is_cased(prompt[-1]) else []
+        if self._memory is None:
+            return []
+        allowed = np.ones(self._tokenizer.vocab_size, bool)
+        openers = self._memory.ngram.openers()
+        allowed[openers] = False
+        # Where nothing that is allowed ever opened a line, anything may.
+        return (
+            []
+            if {int(token) for token in openers} <= {*forbidden, self._tokenizer.end_token}
+            else np.flatnonzero(allowed).tolist()
         )
+
+    def _tokens_inside_words(self) -> list[int]:
+        """Tokens that behind a letter go on with its word."""
+        if self._inside_words is None:
+            pieces = ((token, self._tokenizer.piece(token)) for token in range(self._tokenizer.text_tokens))
+            self._inside_words = [token for token, piece in pieces if is_cased(piece[:1])]
+        return self._inside_words
+
+    def _favoured(self, request: Request) -> set[int]:
+        """How the words of the message that is answered begin, where they are not the plain ones of any question."""
+        if not request.conversation or request.prompt:
+            return set()
+        topics = [
+            word for word in words_of(request.conversation[-1].text) if is_telling(word) and word != request.speaker
+        ]
+        spelled = [spelling for word in topics for spelling in (word, word.capitalize(), f" {word}")]
+        return {tokens[0] for tokens in map(self._tokenizer.encode, spelled) if len(tokens) == 1}
+
+    def _is_garbled(self, drawn: Continuation, parts: Sequence[str | int], prompt: str) -> bool:
+        """Whether counts have spelled a word that nobody ever said, or broken off where no line ended.
+
+        From a network both may be coinage.
+        """
+        if self.info.kind != "ngram" or self._memory is None:
+            return False
+        ends = drawn.stopped and drawn.tokens
+        if ends and not self._memory.ngram.follows(drawn.tokens[-1], self._tokenizer.end_token):
+            return True
+        if self._words is None:
+            self._words = Counter(word for tokens in self._memory.lines() for word in self._words_in(tokens))
+        known, asked = self._words, words_of(prompt)
+        return any(
+            known[word] <= 0 and word not in asked for part in parts if isinstance(part, str) for word in words_of(part)
+        )
+
+    def _words_in(self, tokens: Sequence[int]) -> list[str]:
+        parts = self._tokenizer.decode_parts(tokens[1:])
+        return [word for part in parts if isinstance(part, str) for word in words_of(part)]
 
 
 def worth_saying(text: str) -> bool:
     """Whether a line is more than one word, and no broken record: the failures of every model of one-word chat."""
     words = text.casefold().split()
     pairs = list(itertools.pairwise(words))
-    return len(words) > 1 and len(set(words)) > 1 and all(pairs.count(pair) < 3 for pair in set(pairs))
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    return (
+        len(words) > 1
+        and len(set(words)) > 1
+        and all(pairs.count(pair) < 3 for pair in set(pairs))
+        and all(threes.count(three) < 2 for three in set(threes) if len(set(three)) > 1)
+    )
+
+
+def is_cased(character: str) -> bool:
+    """Whether it is a letter of a script that writes words apart, or a digit."""
+    return character.isdigit() or character.lower() != character.upper()
 
 
 def load_voice(

@@ -229,6 +229,21 @@ class NGram:
                 probabilities[word] += (count - d[min(count, 3)]) / total
         return probabilities
 
+    def openers(self) -> Integers:
+        """The tokens that a remembered line begins with, whoever opened it; none without a `line_end`."""
+        if self.line_end is None or self.order < 2:
+            return np.zeros(0, np.int64)
+        level = self._levels[2]
+        fitted = slice(int(self._levels[1].first[self._opening]), int(self._levels[1].first[self._opening + 1]))
+        words = level.word[fitted][level.count[fitted] > 0]
+        grown = [word for word, node in level.grown.get(self._opening, {}).items() if level.count[node] > 0]
+        return np.concatenate([words.astype(np.int64), np.array(grown, np.int64)])
+
+    def follows(self, token: int, following: int) -> bool:
+        """Whether one was remembered right behind the other, inside a line."""
+        node = self._find(2, token, following) if self.order > 1 else ABSENT
+        return node != ABSENT and bool(self._levels[2].count[node] > 0)
+
     def start(self) -> list[int]:
         """The state before anything is said: at the start of a line, or of the text."""
         return [] if self.line_end is None or self.order == 1 else [self.line_end]
