@@ -392,6 +392,7 @@ def open_twitch(
     irc: Irc | None = None,
     scale: Scale | None = None,
     timings: Timings | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     validate_every_s: float = VALIDATE_EVERY_S,
     look_at_tokens_every_s: float = LOOK_AT_TOKENS_EVERY_S,
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
@@ -407,6 +408,7 @@ def open_twitch(
         irc=irc,
         scale=scale,
         timings=timings,
+        sleep=sleep,
         validate_every_s=validate_every_s,
         look_at_tokens_every_s=look_at_tokens_every_s,
     )

@@ -86,6 +86,48 @@ async def test_another_client_id_in_the_settings_is_told(twitch: FakeTwitch, tok
     assert "another client_id" in finding.found
 
 
+async def test_a_channel_that_does_not_exist_and_a_streamer_who_is_not_signed_in_are_told(
+    twitch: FakeTwitch, tokens: TokenFile
+) -> None:
+    sign_in(twitch, tokens)
+    twitch.user("streamer")
+    found = await doctor.sign_ins(settings(twitch, channels=("#Streamer", "mistyped")), tokens)
+    told = {finding.found: (finding.severity, finding.remedy) for finding in found if finding.what == "channels"}
+    assert told == {
+        "Twitch knows no #mistyped": (Severity.BROKEN, "mend [twitch] channels in config.toml"),
+        "#streamer: its streamer is not signed in, so no follows and channel points": (
+            Severity.MISSING,
+            "`backchat login --broadcaster`",
+        ),
+    }
+
+
+async def test_a_conduit_without_a_secret_is_told(twitch: FakeTwitch, tokens: TokenFile) -> None:
+    sign_in(twitch, tokens)
+    finding = worst(await doctor.sign_ins(settings(twitch), tokens, conduit=True))
+    assert (finding.severity, finding.what) == (Severity.BROKEN, "secret")
+    assert finding.remedy == "`backchat login --client-secret`"
+
+
+async def test_a_secret_that_is_not_right_is_told(twitch: FakeTwitch, tokens: TokenFile) -> None:
+    sign_in(twitch, tokens, secret=True)
+    twitch.client_secret = "changed"
+    finding = worst(await doctor.sign_ins(settings(twitch), tokens))
+    assert (finding.severity, finding.what, finding.remedy) == (
+        Severity.BROKEN,
+        "secret",
+        "`backchat login --client-secret`",
+    )
+
+
+async def test_a_streamer_alone_is_no_companion(twitch: FakeTwitch, tokens: TokenFile) -> None:
+    broadcaster_signs_in(twitch, tokens)
+    found = await doctor.sign_ins(settings(twitch), tokens)
+    assert [(one.severity, one.remedy) for one in found if "no companion" in one.found] == [
+        (Severity.MISSING, "`backchat login`")
+    ]
+
+
 async def test_what_cannot_be_reached_is_red_and_says_which(twitch: FakeTwitch) -> None:
     gone = settings(twitch, irc_port=9, eventsub_url="ws://127.0.0.1:9/ws", auth_url="http://127.0.0.1:9")
     for look, name in ((doctor.irc, "IRC"), (doctor.eventsub, "EventSub"), (doctor.clock, "Twitch")):

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.auth import TokenFile
+from bot.eventsub import EventSub
 from bot.eventsub_dedup import REMEMBERED, REMEMBERED_S, Deduplicator
+from bot.twitch import Scale
 from tests.fake_twitch import FakeTwitch
 from tests.twitch_faults import WEBSOCKET_FAULTS, FaultRow, Talk, disorder, suffer
 from tests.twitch_rig import (
     KEEPALIVE_S,
+    QUICK,
     SUBSCRIBE_WITHIN_S,
     Heard,
     eventually,
@@ -60,6 +64,61 @@ async def test_it_comes_back_and_loses_nothing_that_was_sent(
         assert heard.connected
         if row.copies > 1:
             assert chat.ears[0].listener.heard.duplicates >= outcome.sent - outcome.unheard
+
+
+OVER_A_CONDUIT = ("abrupt close", "no keepalive: connected but silent", "session_reconnect without a welcome",
+                  "revocation", "subscriptions vanish silently", "500 while resubscribing")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in WEBSOCKET_FAULTS if row.name in OVER_A_CONDUIT], ids=lambda row: row.name
+)
+async def test_a_shard_of_a_conduit_comes_back_and_loses_nothing(
+    row: FaultRow, twitch: FakeTwitch, tmp_path: Path
+) -> None:
+    file = token_file(tmp_path)
+    sign_in(twitch, file, secret=True)
+    async with listening(open_chat(twitch, file, scale=Scale(conduit=True))) as heard:
+        outcome = await suffer(row, twitch, Numbered(heard), before_s=0.1, after_s=0.3, patience_s=8.0)
+        await heard.until(lambda: heard.connected)  # the subscriptions were there all the while
+        assert outcome.recovered
+        assert (outcome.lost, outcome.twice, outcome.disordered) == (0, 0, 0)
+
+
+class Faulty:
+    """An attachment with a fault of its own, no matter which: it breaks `times` times in each of its methods."""
+
+    def __init__(self, times: int) -> None:
+        self.attached, self.repaired, self._times = 0, 0, times
+
+    async def attach(self, session_id: str) -> None:
+        self.attached += 1
+        if self.attached <= self._times:
+            raise ZeroDivisionError
+
+    async def repair(self, session_id: str) -> None:
+        self.repaired += 1
+        if self.repaired <= self._times:
+            raise KeyError(session_id)
+
+    def revoked(self, subscription: dict[str, Any]) -> None:
+        raise AssertionError(subscription)
+
+
+async def test_a_task_that_dies_of_a_fault_of_ours_is_started_again() -> None:
+    states: list[tuple[bool, str]] = []
+    attachment = Faulty(times=2)
+    async with FakeTwitch(keepalive_s=KEEPALIVE_S, subscribe_within_s=60) as twitch:
+        listener = EventSub(
+            twitch.websocket_url, attachment, lambda frame: None,
+            changed=lambda connected, detail: states.append((connected, detail)), timings=QUICK,
+        )  # fmt: skip
+        running = asyncio.create_task(listener.run())
+        await eventually(lambda: attachment.repaired == 3 and listener.connected)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    reasons = [detail.split(";")[0] for connected, detail in states if not connected]
+    assert reasons == ["the listener failed (ZeroDivisionError)"] * 2 + ["the listener failed (KeyError)"] * 2
 
 
 async def test_a_slow_companion_loses_nothing(twitch: FakeTwitch, tokens: TokenFile) -> None:

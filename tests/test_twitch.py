@@ -281,6 +281,82 @@ async def test_with_a_secret_lines_are_the_applications_and_carry_the_badge(
     assert [said.app_token for said in twitch.said] == [True, False, False]
 
 
+async def test_a_channel_that_refuses_the_application_costs_no_other_its_badge(
+    twitch: FakeTwitch, signed_out: TokenFile
+) -> None:
+    sign_in(twitch, signed_out, secret=True)
+    twitch.app_sends_refused = {"streamer"}
+    chat = open_chat(twitch, signed_out, ("streamer", "neighbour"), look_at_tokens_every_s=0.01)
+    async with listening(chat) as heard:
+        for channel in ("streamer", "neighbour", "streamer"):
+            assert (await chat.send(OutgoingLine(channel, f"hello {channel}"))).drop_reason is None
+        assert [said.app_token for said in twitch.said] == [False, True, False]
+        twitch.app_sends_refused.clear()
+        broadcaster_signs_in(twitch, signed_out)  # which allows it
+        await heard.until(lambda: any("sign-in changed" in event.detail for event in heard.of(ConnectionChanged)))
+        await heard.until(lambda: heard.connected)
+        await chat.send(OutgoingLine("streamer", "with a badge"))
+        assert twitch.said[-1].app_token
+
+
+async def test_one_process_listens_and_speaks_in_several_channels(twitch: FakeTwitch, tokens: TokenFile) -> None:
+    twitch.moderators["neighbour"] = {"backchat"}
+    chat = open_chat(twitch, tokens, ("streamer", "#Neighbour"))
+    async with listening(chat) as heard:
+        for channel in ("streamer", "neighbour"):
+            message_id, _ = await twitch.chat(channel, "viewer", f"hello {channel}")
+            await heard.until(lambda: heard.texts[-1:] == [f"hello {channel}"])  # noqa: B023
+            await chat.send(OutgoingLine(channel, "hello back", reply_to=message_id))
+            await heard.until(lambda: heard.texts[-1:] == ["hello back"])
+        received = [(one.message.channel, one.message.text) for one in heard.of(MessageReceived)]
+        assert received == [
+            ("streamer", "hello streamer"), ("streamer", "hello back"),
+            ("neighbour", "hello neighbour"), ("neighbour", "hello back"),
+        ]  # fmt: skip
+        assert [said.channel for said in twitch.said] == ["streamer", "neighbour"]
+        assert (chat.limits("streamer").messages, chat.limits("neighbour").messages) == (20, 100)
+
+
+async def test_a_limit_on_subscriptions_costs_what_is_over_it_and_not_chat(
+    twitch: FakeTwitch, tokens: TokenFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    twitch.full = {"stream.online"}
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0.01)
+
+    chat = open_chat(twitch, tokens, sleep=sleep)
+    with caplog.at_level(logging.WARNING, logger="bot"):
+        async with listening(chat) as heard:
+            await twitch.chat("streamer", "viewer", "hello")
+            await heard.until(lambda: heard.texts == ["hello"])
+            assert "#streamer: not listening for stream start yet" in caplog.text
+            assert "subscription limit exceeded" in caplog.text
+            twitch.full.clear()
+            await eventually(lambda: any(made.type == "stream.online" for made in twitch.subscriptions.values()))
+
+
+async def test_it_knows_of_many_channels_who_is_live(twitch: FakeTwitch, tokens: TokenFile) -> None:
+    channels = tuple(f"streamer{number}" for number in range(30))
+    twitch.live = set(channels)
+    async with listening(open_chat(twitch, tokens, channels)) as heard:
+        await heard.until(lambda: len(heard.of(StreamChanged)) == 30)
+        assert all(event.online for event in heard.of(StreamChanged))
+
+
+async def test_a_streamers_dead_sign_in_costs_one_line_and_the_streamers_events(
+    twitch: FakeTwitch, tokens: TokenFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    broadcaster_signs_in(twitch, tokens)
+    twitch.disconnect("streamer")
+    with caplog.at_level(logging.WARNING, logger="bot"):
+        async with listening(open_chat(twitch, tokens)) as heard:
+            await twitch.chat("streamer", "viewer", "hello")
+            await heard.until(lambda: heard.texts == ["hello"])
+    told = [record.getMessage() for record in caplog.records if "streamer" in record.getMessage()]
+    assert told[0] == "Twitch: the sign-in of streamer is no longer valid; run `backchat login --broadcaster`"
+
+
 def irc_of(twitch: FakeTwitch) -> Irc:
     return Irc("127.0.0.1", twitch.irc.port, tls=False)
 
@@ -411,6 +487,18 @@ async def test_a_channel_that_does_not_exist_is_told_and_the_others_are_heard(
             await twitch.chat("streamer", "viewer", "hello")
             await heard.until(lambda: heard.texts == ["hello"])
     assert "#mistyped: Twitch knows no such channel" in caplog.text
+
+
+async def test_a_channel_name_that_is_wrong_is_one_sentence_for_the_operator(
+    twitch: FakeTwitch, tokens: TokenFile
+) -> None:
+    chat = open_chat(twitch, tokens, ("mistyped",))
+    del twitch.users["mistyped"]
+    async with listening(chat, wait=False) as heard:
+        await heard.until(lambda: bool(heard.of(ConnectionChanged)))
+        assert heard.of(ConnectionChanged)[0].detail == (
+            "Twitch knows none of [twitch] channels; mend them in config.toml"
+        )
 
 
 async def test_the_hourly_validation_notices_a_dead_sign_in(twitch: FakeTwitch, tokens: TokenFile) -> None:

@@ -129,7 +129,7 @@ def open_chat(
     **more: object,
 ) -> TwitchChat:
     for channel in channels:
-        twitch.user(channel)
+        twitch.user(channel.lstrip("#").lower())
     return open_twitch(
         channels,
         tokens,
