@@ -1,17 +1,23 @@
 """The GPT: cached and uncached agree, windows and batches change nothing, weights come back as they were."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from corpus.errors import CheckpointError
-from trainer.models.gpt import GPT, GPTConfig, next_token_loss
+from trainer.models.gpt import GPT, GPTConfig, GPTDecoder, next_token_loss
+from trainer.models.language_model import Decoder
+from trainer.plan import SIZES as LADDER
 
 SIZES = [
     GPTConfig(vocab_size=31, start_token=0, block_size=16, n_layer=2, n_head=2, n_embd=32, orders=(2, 3), rows=64),
     GPTConfig(vocab_size=31, start_token=0, block_size=16, n_layer=2, n_head=2, n_embd=32, tied=True, orders=()),
     GPTConfig(vocab_size=31, start_token=0, block_size=16, n_layer=1, n_head=1, n_embd=32, shift=False, orders=()),
 ]
+# The one for processors, which a GPT hands out itself, and the one in torch that speaks on any other device.
+DECODERS: list[Callable[[GPT, list[int], int], Decoder]] = [GPT.decoder, GPTDecoder]
 
 
 def a_model(config: GPTConfig) -> GPT:
@@ -29,12 +35,15 @@ def uncached(model: GPT, tokens: list[int]) -> np.ndarray:
         return model(torch.tensor([[model.config.start_token, *tokens]]))[0, -1].log_softmax(-1).numpy()
 
 
+@pytest.mark.parametrize("decoder_of", DECODERS)
 @pytest.mark.parametrize("config", SIZES)
-def test_speaking_with_a_cache_equals_reading_everything_anew_even_beyond_the_block(config: GPTConfig) -> None:
+def test_speaking_with_a_cache_equals_reading_everything_anew_even_beyond_the_block(
+    config: GPTConfig, decoder_of: Callable[[GPT, list[int], int], Decoder]
+) -> None:
     model = a_model(config)
     random = np.random.default_rng(0)
     said = random.integers(0, 31, 9).tolist()
-    decoder = model.decoder(said, 3)
+    decoder = decoder_of(model, said, 3)
     rows = [list(said) for _ in range(3)]
     for _ in range(30):
         expected = np.stack([uncached(model, row) for row in rows])
@@ -45,19 +54,67 @@ def test_speaking_with_a_cache_equals_reading_everything_anew_even_beyond_the_bl
             row.append(token)
 
 
-def test_a_context_longer_than_the_block_is_read_at_its_end() -> None:
+@pytest.mark.parametrize("name", ["tiny", "medium", "huge"])
+def test_every_size_that_is_trained_speaks_as_it_reads(name: str) -> None:
+    """Wide matrices are multiplied in pieces: a batch of ten takes two rows of pieces."""
+    shape = LADDER[name]
+    model = a_model(
+        GPTConfig(
+            1024, 1023, block_size=shape.block_size, n_layer=shape.n_layer, n_head=shape.n_head, n_embd=shape.n_embd
+        )
+    )
+    said = np.random.default_rng(5).integers(0, 1023, 60).tolist()
+    decoder = model.decoder(said, 10)
+    rows = [[*said, token] for token in range(10)]
+    decoder.push(list(range(10)))
+    with torch.inference_mode():
+        start = torch.full((10, 1), model.config.start_token)
+        expected = model(torch.cat([start, torch.tensor(rows)], dim=1))[:, -1].log_softmax(-1).numpy()
+    assert np.abs(decoder.log_probabilities() - expected).max() < 1e-4
+
+
+def test_a_network_that_goes_on_learning_speaks_with_its_new_weights() -> None:
+    model = a_model(SIZES[0])
+    before = model.decoder([1, 2], 1).log_probabilities()
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    next_token_loss(model, torch.arange(20)[None]).backward()
+    optimizer.step()
+    after = model.decoder([1, 2], 1).log_probabilities()
+    assert np.abs(after - before).max() > 1e-3
+    assert np.abs(after - uncached(model, [1, 2])).max() < 1e-4
+
+
+def test_memory_stays_the_same_however_long_one_speaks() -> None:
+    decoder = a_model(SIZES[0]).decoder([1, 2, 3], 2)
+
+    def held() -> int:
+        return sum(each.nbytes for each in vars(decoder).values() if isinstance(each, np.ndarray))
+
+    at_first = held()
+    for token in range(200):
+        decoder.push([token % 31, 1])
+    assert held() == at_first
+
+
+@pytest.mark.parametrize("decoder_of", DECODERS)
+def test_a_context_longer_than_the_block_is_read_at_its_end(
+    decoder_of: Callable[[GPT, list[int], int], Decoder],
+) -> None:
     model = a_model(SIZES[0])
     said = np.random.default_rng(0).integers(0, 31, 50).tolist()
     reach = model.reach
     with torch.inference_mode():
         end = torch.tensor([said[-16:]])
         expected = model(end, before=torch.tensor([said[-16 - reach : -16]]))[0, -1].log_softmax(-1).numpy()
-    assert np.abs(model.decoder(said, 1).log_probabilities() - expected).max() < 1e-4
+    assert np.abs(decoder_of(model, said, 1).log_probabilities() - expected).max() < 1e-4
 
 
-def test_rows_that_are_kept_go_on_as_if_the_others_had_never_been() -> None:
+@pytest.mark.parametrize("decoder_of", DECODERS)
+def test_rows_that_are_kept_go_on_as_if_the_others_had_never_been(
+    decoder_of: Callable[[GPT, list[int], int], Decoder],
+) -> None:
     model = a_model(SIZES[0])
-    together, alone = model.decoder([1, 2, 3], 3), model.decoder([1, 2, 3], 1)
+    together, alone = decoder_of(model, [1, 2, 3], 3), decoder_of(model, [1, 2, 3], 1)
     together.push([4, 5, 6])
     alone.push([6])
     together.keep([2])

@@ -1,6 +1,7 @@
 """The slow memory: a small GPT of RoPE, RMSNorm and SwiGLU, in one file that reads top to bottom.
 
-Knows tokens only: neither what they stand for, nor how it is trained.
+Knows tokens only: neither what they stand for, nor how it is trained. `gpt_decoder` has the same network once more, for
+speaking: what is changed here is changed there, and the tests compare them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from torch.nn import functional
 
 from corpus.errors import CheckpointError
 from trainer.checkpoint import Arrays
-from trainer.models.language_model import LogProbabilities, Tokens
+from trainer.models.gpt_decoder import ROPE_BASE, SpokenDecoder, SpokenGPT
+from trainer.models.language_model import Decoder, LogProbabilities, Tokens
 
 SCORED_AT_ONCE = 16_384  # tokens in one forward pass without gradients: bounds the memory that logits take
-ROPE_BASE = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class GPTConfig:
     @property
     def head_size(self) -> int:
         return self.n_embd // self.n_head
+
+    @property
+    def reach(self) -> int:
+        """How many tokens before one its embedding looks at."""
+        return max([1 if self.shift else 0, *(order - 1 for order in self.orders)])
 
     def __post_init__(self) -> None:
         if self.n_embd % self.n_head or self.head_size % 2:
@@ -166,6 +172,7 @@ class GPT(nn.Module):
         if config.tied:
             self.head.weight = self.embedding.weight
         self.half_precision = False  # matrix products in bfloat16; the loop sets it where that is faster
+        self._spoken: tuple[tuple[int, ...], SpokenGPT] | None = None
         self._rotations: Tensor | None = None
         self._masks: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
         self._initialise()
@@ -218,8 +225,7 @@ class GPT(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many tokens before one its embedding looks at."""
-        return max([1 if self.config.shift else 0, *(order - 1 for order in self.config.orders)])
+        return self.config.reach
 
     def _embed(self, tokens: Tensor, before: Tensor | None) -> Tensor:
         x: Tensor = self.embedding(tokens)
@@ -316,8 +322,18 @@ class GPT(nn.Module):
         for row, (number, first, scored, end) in enumerate(windows):
             scores[number][scored:end] = found[row, scored - first : end - first]
 
-    def decoder(self, context: Sequence[int], batch: int) -> "GPTDecoder":
+    def decoder(self, context: Sequence[int], batch: int) -> Decoder:
+        """On a processor one that does without torch, several times as fast (docs/performance.md)."""
+        if self.device.type == "cpu":
+            return SpokenDecoder(self._laid_out(), context, batch)
         return GPTDecoder(self, context, batch)
+
+    def _laid_out(self) -> SpokenGPT:
+        """The weights as they are now, laid out for speaking; done again only when they have changed."""
+        state = tuple(parameter._version for parameter in self.parameters())
+        if self._spoken is None or self._spoken[0] != state:
+            self._spoken = state, SpokenGPT(self.config, self.arrays())
+        return self._spoken[1]
 
     # What follows makes it part of a checkpoint.
 
@@ -348,7 +364,7 @@ class GPT(nn.Module):
 
 
 class GPTDecoder:
-    """Continuations that share the reading of their context, each with a cache of its own from then on."""
+    """The same as a SpokenDecoder on any device, in torch."""
 
     @torch.inference_mode()
     def __init__(self, model: GPT, context: Sequence[int], batch: int) -> None:
