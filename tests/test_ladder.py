@@ -1,5 +1,6 @@
 """The ladder: the lectures' splits and vocabulary, every rung better than noise, told as it goes, and resumed."""
 
+import io
 import json
 import math
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from corpus.cleaning import Rules
 from corpus.errors import TrainingError
@@ -20,7 +22,7 @@ from trainer.ladder_data import LadderData, read_text, text_data
 from trainer.ladder_table import ladder_table
 from trainer.lr_find import find_share, range_test
 from trainer.machine import Machine
-from trainer.metrics import METRICS_FILE, read_events
+from trainer.metrics import METRICS_FILE, Loss, read_events
 from trainer.models.opened import OpenedLines
 from trainer.optim import Rates
 from trainer.plan import Speed
@@ -119,6 +121,21 @@ def test_every_rung_is_climbed_told_and_beats_noise(tmp_path: Path) -> None:
     assert sum(event["event"] == "evaluation" for event in events) > 3 * len(RUNGS)
     table = ladder_table("ladder", RUNGS, results, None)
     assert table.row_count == len(RUNGS)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_figure_of_the_table_is_cut(width: int) -> None:
+    loss = Loss(2.3456, 3.4567)
+    sample = "a sample that goes on and on and does not stop before the line ends \x1b[31m"
+    result = RungResult("scaled-up", "Scaled up", "", 10_788_929, loss, loss, loss, 1234.5, 5000, (sample,))
+    underway = Underway(choose_rungs("blocks")[0], 39_707, 1.0, 88.25, loss, 2.2222, sample)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(ladder_table("a ladder", RUNGS, [result], underway, width=width))
+    shown = console.export_text()
+    for figure in ("10,788,929", "2.346", "3.457", "1234.5", "Blocks + residual 100 %", "2.222", "88.2"):
+        assert figure in shown, shown
+    assert "a sample that goes" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_ladder_broken_off_goes_on_behind_its_last_finished_rung(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def ladder(
 
         def show(climbed: "list[RungResult]", underway: Underway | None) -> None:
             if console.is_terminal:
-                live.update(ladder_table(title, chosen, climbed, underway), refresh=True)
+                live.update(ladder_table(title, chosen, climbed, underway, width=console.width), refresh=True)
             elif underway is None:
                 console.print(ladder_line(climbed[-1]), highlight=False, markup=False, soft_wrap=True)
 
@@ -113,7 +113,7 @@ def ladder(
             now_ms=_now_ms,
             show=show,
         )
-        live.update(ladder_table(title, chosen, results, None), refresh=True)
+        live.update(ladder_table(title, chosen, results, None, width=console.width), refresh=True)
     console.print(f"The report: {write_report(folder)}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -8,48 +8,66 @@ from rich.table import Table
 from rich.text import Text
 
 from trainer.ladder import RungResult, Underway
+from trainer.metrics import Loss
 from trainer.rungs import Rung
 
+NARROW = 100  # columns of a terminal below which a sample gets a line of its own, so that no figure is cut
 
-def ladder_table(title: str, rungs: Sequence[Rung], results: Sequence[RungResult], underway: Underway | None) -> Table:
-    """Every rung: climbed, underway or waiting. The best validation loss so far stands out."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", expand=True)
-    table.add_column("rung", no_wrap=True)
-    for heading in ("parameters", "train", "validation", "bits/char", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+
+def ladder_table(
+    title: str, rungs: Sequence[Rung], results: Sequence[RungResult], underway: Underway | None, *, width: int = 120
+) -> Table:
+    """Every rung: climbed, underway or waiting. The best validation loss so far stands out; in a narrow terminal only
+    the newest sample is shown, below."""
+    narrow = width < NARROW
     tested = any(result.test for result in results)
-    if tested:
-        table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("sample", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", expand=not narrow, padding=(0, int(not narrow))
+    )
+    table.add_column("rung", no_wrap=True)
+    for heading in ("parameters", "train", "validation", "bits/char", "seconds", *(["test"] if tested else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("sample", no_wrap=True, overflow="ellipsis", ratio=1)
+    elif results or underway:
+        table.caption = _newest_sample(results, underway)
+        table.caption_justify = "left"
+
+    def row(name: str, cells: Sequence[str], last: Text, style: str) -> None:
+        table.add_row(name, *cells, *([] if narrow else [last]), style=style)
+
     by_name = {result.name: result for result in results}
     best = min((result.validation.nats_per_token for result in results), default=None)
     for rung in rungs:
         result = by_name.get(rung.name)
         if result is not None:
             leads = result.validation.nats_per_token == best
-            cells = [
-                f"{result.parameters:,}",
-                f"{result.train.nats_per_token:.3f}",
-                f"{result.validation.nats_per_token:.3f}",
-                f"{result.validation.bits_per_character:.3f}",
-                f"{result.seconds:.1f}",
-                *([f"{result.test.nats_per_token:.3f}" if result.test else ""] if tested else []),
-            ]
-            table.add_row(result.title, *cells, _quoted(result.samples), style="bold green" if leads else "")
+            test = [f"{result.test.nats_per_token:.3f}" if result.test else ""] if tested else []
+            cells = _cells(result.parameters, result.train.nats_per_token, result.validation, result.seconds, test)
+            row(result.title, cells, _quoted(result.samples), "bold green" if leads else "")
         elif underway is not None and underway.rung.name == rung.name:
-            cells = [
-                f"{underway.parameters:,}",
-                "" if underway.train is None else f"{underway.train:.3f}",
-                f"{underway.loss.nats_per_token:.3f}",
-                f"{underway.loss.bits_per_character:.3f}",
-                f"{underway.seconds:.1f}",
-                *([""] if tested else []),
-            ]
-            title_now = f"{rung.title} {100 * underway.share_done:.0f} %"
-            table.add_row(title_now, *cells, _quoted([underway.sample]), style="yellow")
+            cells = _cells(underway.parameters, underway.train, underway.loss, underway.seconds, [""] if tested else [])
+            row(f"{rung.title} {100 * underway.share_done:.0f} %", cells, _quoted([underway.sample]), "yellow")
         else:
-            table.add_row(rung.title, *[""] * (6 if tested else 5), Text(rung.adds), style="dim")
+            row(rung.title, [""] * (6 if tested else 5), Text(rung.adds), "dim")
     return table
+
+
+def _cells(parameters: int, train: float | None, loss: Loss, seconds: float, test: list[str]) -> list[str]:
+    return [
+        f"{parameters:,}",
+        "" if train is None else f"{train:.3f}",
+        f"{loss.nats_per_token:.3f}",
+        f"{loss.bits_per_character:.3f}",
+        f"{seconds:.1f}",
+        *test,
+    ]
+
+
+def _newest_sample(results: Sequence[RungResult], underway: Underway | None) -> Text:
+    if underway is not None:
+        return Text.assemble(f"{underway.rung.title}: ", _quoted([underway.sample]))
+    return Text.assemble(f"{results[-1].title}: ", _quoted(results[-1].samples))
 
 
 def ladder_line(result: RungResult) -> str:
