@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 from rich.console import Console
 
 from corpus.errors import CorpusError
@@ -103,6 +104,14 @@ def answered(twitch: FakeTwitch, question: str) -> bool:
     return any(line.reply_to == question for line in twitch.said)
 
 
+async def page_shows() -> list[str]:
+    """What the pages and the overlay show of the chat, oldest first."""
+    address = next(word for line in printed for word in line.split() if word.startswith("http://") and "(#" in line)
+    async with aiohttp.ClientSession() as http, http.get(f"{address}api/everything") as answer:
+        lines = (await answer.json())["lines"]
+    return [line.get("notice") or f"{line['name']}: {line['text']}" for line in lines]
+
+
 async def evening(folder: Path) -> bool:
     async with FakeTwitch() as twitch:
         config = configured(twitch, folder)
@@ -138,6 +147,7 @@ async def on_air(twitch: FakeTwitch, config: Path, running: asyncio.subprocess.P
     tell("viewer1: !help")
     await twitch.chat("streamer", "viewer1", "!help")
     await until(lambda: len(twitch.said) > said, "!help is answered", within_s=40)
+    await asyncio.sleep(2.5)  # it answers at most every two seconds
     for _ in range(6):  # a voice three minutes old may have nothing fit to say the first time
         tell("viewer2: backchat, what about the soup?")
         question, _ = await twitch.chat("streamer", "viewer2", "backchat, what about the soup?")
@@ -163,8 +173,12 @@ async def on_air(twitch: FakeTwitch, config: Path, running: asyncio.subprocess.P
         "streamer", f"@login=viewer4;room-id=;target-msg-id={unwanted} :tmi.twitch.tv CLEARMSG #streamer :this is"
     )
     await until(lambda: not stored(folder, unwanted), "the line is gone", within_s=20)
-    tell("· and is gone from the database")
+    tell("· and is gone from the database; the page and the overlay show")
     await asyncio.sleep(2)
+    shown = await page_shows()
+    for line in shown[-6:]:
+        tell(f"    {line}")
+    tell(f"· with the deleted line: {'yes' if any('nobody should keep' in line for line in shown) else 'no'}")
     tell("^C")
     running.send_signal(signal.SIGINT)
     async with asyncio.timeout(60):
@@ -180,7 +194,8 @@ async def on_air(twitch: FakeTwitch, config: Path, running: asyncio.subprocess.P
     texts += [file.read_bytes().decode("utf-8", "replace") for file in files]
     leaks = sorted({secret[:6] for secret in twitch.secrets for text in texts if secret in text})
     tell(f"token values in {len(files)} files of data/ and all that was printed: {len(leaks)} of {len(twitch.secrets)}")
-    return not leaks and bool(replies) and code == 0
+    noticed = {"neighbour raids with 42 viewers", "Viewer3 gifts 5 subscriptions"} <= set(shown)
+    return not leaks and bool(replies) and noticed and code == 0
 
 
 def main() -> None:

@@ -195,6 +195,16 @@ class Mouth:
         return wanted == "shadow" or (wanted == "auto" and self._twitch)
 
     @property
+    def held(self) -> str:
+        """Why it is quiet, in a few words for the streamer; empty when it may speak."""
+        if self.state.muted(self._now_ms()):
+            return "muted; `backchat unmute` ends it"
+        if self.shadow:
+            waiting = f"{len(self._queue)} waiting" if self._queue else "nothing waits"
+            return f"shadow mode, it shows what it would say ({waiting}); `backchat go-live` lets it speak"
+        return ""
+
+    @property
     def queue(self) -> Sequence[Waiting]:
         return tuple(self._queue)
 

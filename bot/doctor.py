@@ -245,7 +245,7 @@ async def _sign_in(keeper: TokenKeeper, account: Account, *, speaks: bool, chann
         return Finding(
             Severity.MISSING, "sign-in", f"{who} lacks {', '.join(wanted)}", "`backchat login --broadcaster`"
         )
-    return Finding(Severity.GOOD, "sign-in", f"{who}: {', '.join(account.scopes)}")
+    return Finding(Severity.GOOD, "sign-in", f"{who}: {', '.join(sorted(account.scopes))}")
 
 
 async def _secret(keeper: TokenKeeper) -> Finding:

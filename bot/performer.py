@@ -59,6 +59,7 @@ class Performer:
         status: Path,
         url: str,
         publish: Callable[[], None] = lambda: None,
+        held: Callable[[], str] = lambda: "",
     ) -> None:
         self._chat = chat
         self._companion = companion
@@ -75,6 +76,7 @@ class Performer:
         self._status = status
         self._url = url
         self._publish = publish
+        self._held = held
         self._generating: set[asyncio.Task[None]] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._said: deque[dict[str, Any]] = deque(maxlen=SAID_SHOWN)
@@ -248,6 +250,7 @@ class Performer:
             "voice": self.voice(),
             "problem": self._brain.problem,
             "said": list(self._said),
+            "held": self._held(),
             "unsaid": self._unsaid,
             "outbox": dict(self._outbox.counts),
         }

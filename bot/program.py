@@ -157,6 +157,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             status=paths.status,
             url=url,
             publish=report.publish,
+            held=lambda: mouth.held,
         )
         performer.handlers += [people.on_event, mouth.on_event, guards.on_event]
         guards.start()

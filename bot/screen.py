@@ -3,6 +3,7 @@
 Built from the programs' status files and the newest run's diary; knows nothing of how programs are kept running.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,8 @@ def screen(view: View) -> RenderableType:
     problem = view.bot.get("problem")
     if problem:
         table.add_row("", Text(str(problem), style="yellow"))
+    if view.bot.get("held"):
+        table.add_row("quiet", Text(str(view.bot["held"]), style="yellow"))
     if fresh(view):
         table.add_row("not said", Text(unsaid(view), style="yellow"))
     for program in view.programs:
@@ -103,12 +106,20 @@ def plain(before: View | None, view: View) -> Iterator[str]:
     curve = view.training.curve if view.training else ()
     if view.training and curve and (not before.training or before.training.curve != curve):
         yield f"training: {training_text(view)}"
+    held, was_held = mode(view), mode(before)
+    if held != was_held and view.bot and not view.stopping:
+        yield f"quiet: {held}" if held else "it speaks"
     if before.bot.get("unsaid") != view.bot.get("unsaid") and view.bot.get("unsaid"):
         yield f"not said: {unsaid(view)}"
     known = [(line.get("ms"), line.get("text")) for line in before.bot.get("said") or []]
     for line in view.bot.get("said") or []:
         if (line.get("ms"), line.get("text")) not in known:
             yield f"said: {line.get('text', '')}"
+
+
+def mode(view: View) -> str:
+    """Why it is quiet, without how much waits."""
+    return re.sub(r" \([^)]*\)", "", str(view.bot.get("held") or ""))
 
 
 def fresh(view: View) -> bool:

@@ -200,3 +200,14 @@ def test_a_private_file_is_whole_or_the_old_one(tmp_path: Path) -> None:
         write_private(file, {"a": object()})
     assert file.read_text(encoding="utf-8") == '{"a": 1}'
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_the_streamer_is_told_why_it_is_quiet_and_how_to_end_that(tmp_path: Path, clock: Clock) -> None:
+    mouth = mouth_in(tmp_path, clock, twitch=True)
+    assert "nothing waits" in mouth.held and "`backchat go-live`" in mouth.held
+    mouth.hold(LINE, clock())
+    assert "(1 waiting)" in mouth.held
+    mouth.end_shadow()
+    assert mouth.held == ""
+    mouth.silence(60)
+    assert mouth.held == "muted; `backchat unmute` ends it"

@@ -85,3 +85,14 @@ def test_why_a_line_was_dropped_is_said_while_it_is_news() -> None:
     assert "not said: a reply: channel_settings: followers only" in list(plain(VIEW, dropped))
     assert not any("not said" in line for line in plain(dropped, dropped))
     assert "not said" not in drawn(replace(dropped, bot={**dropped.bot, "time_ms": 600_000}))
+
+
+def test_why_it_is_quiet_is_said_and_when_it_speaks_again() -> None:
+    def held(words: str) -> View:
+        return replace(VIEW, bot={**VIEW.bot, "held": words})
+
+    one, two = (held(f"shadow mode ({count} waiting); `backchat go-live` lets it speak") for count in (1, 2))
+    assert "shadow mode (1 waiting); `backchat go-live` lets it speak" in drawn(one)
+    assert "quiet: shadow mode; `backchat go-live` lets it speak" in list(plain(VIEW, one))
+    assert not any("quiet" in line for line in plain(one, two)), "one more that waits is no news"
+    assert "it speaks" in list(plain(two, held("")))
