@@ -144,7 +144,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
                 commands=(*bets.commands, *people.commands, *mouth.commands),
                 excluded=lambda message: people.has_left(message.login) or exclusions(message),
             ),
-            narrator=Narrator(settings[NarratorTable], table.name, randomness=random.Random(), started_ms=now_ms()),
+            narrator=Narrator(narration(settings), table.name, randomness=random.Random(), started_ms=now_ms()),
             brain=brain,
             outbox=outbox,
             gate=gate,
@@ -165,6 +165,12 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         stack.callback(note_streams, corpus, channels, ConnectionChanged(False))
         await brain.start()
         yield performer
+
+
+def narration(settings: Settings) -> NarratorTable:
+    """The narrator's settings; of several processes that share a conduit only the first tells the news."""
+    table, bot = settings[NarratorTable], settings[BotTable]
+    return table if bot.scale != "conduit" or bot.shard == 0 else table.model_copy(update={"enabled": False})
 
 
 @contextlib.asynccontextmanager

@@ -105,7 +105,7 @@ class TwitchChat:
         self._arrived = asyncio.Event()
         self._ids: dict[str, str] = {}
         self._companion: Account | None = None
-        self._speech = Speech(helix, keeper, self._tell)
+        self._speech = Speech(helix, keeper, self._tell, speakers=self._scale.shards if self._scale.conduit else 1)
         self._told: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
         self.ears: list[_Ear] = []

@@ -4,6 +4,7 @@ Knows nothing of listening, except for the roles that the listener finds on the 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bot.auth import Account, TokenKeeper
@@ -15,9 +16,13 @@ FAST_ROLES: frozenset[Role] = frozenset({"broadcaster", "moderator", "vip"})
 
 
 class Speech:
-    """`roles` are the companion's, by channel: they decide how fast it may speak."""
+    """`roles` are the companion's, by channel: they decide how fast it may speak.
 
-    def __init__(self, helix: Helix, keeper: TokenKeeper, tell: Callable[[str], None]) -> None:
+    `speakers`: how many processes speak as this account. Twitch counts the account, so each keeps to its share.
+    """
+
+    def __init__(self, helix: Helix, keeper: TokenKeeper, tell: Callable[[str], None], *, speakers: int = 1) -> None:
+        self._speakers = speakers
         self._helix = helix
         self._keeper = keeper
         self._tell = tell
@@ -44,9 +49,12 @@ class Speech:
 
     def limits(self, channel: str) -> SendLimits:
         """20 lines in 30 s and one a second; 100 and no pause where the companion is broadcaster, moderator or VIP."""
-        if self.roles.get(channel, frozenset()) & FAST_ROLES:
-            return SendLimits(messages=100, pause_s=0.0)
-        return SendLimits()
+        fast = self.roles.get(channel, frozenset()) & FAST_ROLES
+        whole = SendLimits(messages=100, pause_s=0.0) if fast else SendLimits()
+        share = max(1, whole.messages // self._speakers)
+        # Beyond one line a window each, only a longer window keeps the sum below the limit.
+        longer = max(1.0, share * self._speakers / whole.messages)
+        return replace(whole, messages=share, seconds=whole.seconds * longer, pause_s=whole.pause_s * self._speakers)
 
     async def _post(self, companion: Account, broadcaster_id: str, line: OutgoingLine) -> Mapping[str, Any]:
         """Through the application's token where there is a secret, which earns the bot badge; else as the account."""

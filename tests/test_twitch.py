@@ -26,10 +26,14 @@ from bot.chat import (
     SubsGifted,
 )
 from bot.outbox import Outbox
+from bot.program import narration
+from bot.settings import ALL_TABLES
 from bot.twitch import Scale
 from bot.twitch_overheard import Irc
 from corpus.errors import ChatError
 from corpus.message import Emote
+from corpus.settings import load_settings
+from corpus.store import Corpus
 from tests import fake_twitch_payloads as payloads
 from tests.fake_twitch import FakeTwitch
 from tests.twitch_rig import (
@@ -408,6 +412,10 @@ async def test_a_message_has_one_id_over_irc_and_eventsub(twitch: FakeTwitch, to
         for name in ("id", "channel", "login", "text", "user_id", "display_name", "badges", "reply_to"):
             assert getattr(one.message, name) == getattr(other.message, name), name
         assert one.roles == other.roles
+    with Corpus.open(tokens.path.with_name("chat.db")) as corpus:
+        corpus.append([one.message])
+        corpus.append([other.message])
+        assert [kept.message.id for kept in corpus.messages()] == [one.message.id], "heard twice, kept once"
 
 
 async def test_the_companions_deaths_and_returns_leave_no_token_in_the_log(
@@ -461,6 +469,21 @@ async def test_two_processes_share_a_conduit_and_each_takes_its_shard_again(
         await eventually(lambda: conduit["shards"]["0"] not in (old, None))
         await one.until(lambda: one.connected)
         assert (await first.send(OutgoingLine("streamer", "still here"))).drop_reason is None
+
+
+async def test_processes_that_speak_as_one_account_share_its_limits(twitch: FakeTwitch, signed_out: TokenFile) -> None:
+    sign_in(twitch, signed_out, secret=True)
+    for shards in (1, 3, 50):
+        limits = open_chat(twitch, signed_out, scale=Scale(conduit=True, shards=shards)).limits("streamer")
+        assert limits.messages >= 1
+        assert shards * limits.messages / limits.seconds <= 20 / 30
+        assert limits.pause_s == shards
+
+
+@pytest.mark.parametrize(("shard", "tells"), [(0, True), (1, False)])
+def test_one_of_several_processes_narrates(shard: int, tells: bool) -> None:
+    environment = {"BACKCHAT_BOT__SCALE": "conduit", "BACKCHAT_BOT__SHARDS": "2", "BACKCHAT_BOT__SHARD": str(shard)}
+    assert narration(load_settings(ALL_TABLES, environ=environment)).enabled is tells
 
 
 async def test_a_conduit_without_a_secret_says_what_it_needs(twitch: FakeTwitch, tokens: TokenFile) -> None:
