@@ -34,6 +34,10 @@ LEET = str.maketrans("aeiostgb", "43105798")
 LEET_SIGNS = str.maketrans("aeis", "@3!$")
 TURNED = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ɐqɔpǝɟɓɥᴉɾʞlɯuodbɹsʇnʌʍxʎz")
 SMALL_CAPITALS = str.maketrans("abcdefghijklmnoprtuvwyz", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢ")
+CURRENCIES = str.maketrans("abcefgklnopstuwy", "₳฿₵€₣₲₭₤₦ø₱$₮µ₩¥")
+BRUSHED = str.maketrans("abcdefghijklmnopqrstuvwxyz", "卂乃匚ᗪ乇千Ꮆ卄丨フҜㄥ爪几ㄖ卩Ɋ尺丂ㄒㄩᐯ山乂ㄚ乙")
+HOOKED = str.maketrans("abcdefgiklnoprstuvy", "ᶏɓƈɗҽʄɠɨƙɭɳɵƥɽʂƭʉʋƴ")
+SUPERSCRIPT = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
 
 
 def shifted(start: int) -> Callable[[str], str]:
@@ -74,6 +78,20 @@ TRANSFORMS: dict[str, Callable[[str], str]] = {
     "Greek lookalikes": lambda word: word.translate(GREEK),
     "small capitals": lambda word: word.translate(SMALL_CAPITALS),
     "upside down": lambda word: word.translate(TURNED)[::-1],
+    "currency signs": lambda word: word.translate(CURRENCIES),
+    "brush strokes": lambda word: word.translate(BRUSHED),
+    "hooked letters": lambda word: word.translate(HOOKED),
+    "superscript": lambda word: word.translate(SUPERSCRIPT),
+    "pipes between": "|".join,
+    "emoji between": "\N{FIRE}".join,
+    "wide spaces between": "\u3000".join,
+    "tag characters between": "\U000e0061".join,
+    "spaced dots": " . ".join,
+    "spaced digits for letters": lambda word: " ".join(word.translate(LEET)),
+    "joiners and upper case": lambda word: "\u200d".join(word.upper()),
+    "right to left override": lambda word: f"\u202e{word}\u202c",
+    "an emote between": lambda word: f"{word[:2]} Kappa {word[2:]}",
+    "number behind": lambda word: word + "69",
     "punctuation around": lambda word: f"(({word}!!))",
     "inside a compound": lambda word: f"{word}-lord",
 }

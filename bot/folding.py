@@ -13,11 +13,12 @@ from itertools import groupby
 _LOOKALIKES = {
     target: letter
     for letter, drawn in {
-        "a": "аαａ@4ΔλɐᗩᎪ∆", "b": "вьъβ8ßᏴᗷƄ", "c": "сϲς¢©ᏟᑕↃɔ<", "d": "ԁɗᎠᗪԀ",
-        "e": "еєэε€3ɛəǝᎬ∃ℯΣ", "f": "ғƒϝɟᖴ",
-        "g": "ɡցǥ69ɢᏀ", "h": "нһհɥᎻᕼ", "i": "іιɩı1!|¡ӏįᎥ", "j": "јϳᎫᒍ", "k": "кκʞᏦ", "l": "ⅼɭ£ʟᏞᒪ",
-        "m": "мϻɯᎷᗰ", "n": "пηոииɴᑎИ", "o": "оοօ0øσ°ᎾᝪΘθ", "p": "рρþᏢᑭ", "q": "ԛգ", "r": "гяɹᎡᖇ®", "s": "ѕʂ5$§ꜱᏚᔕ",
-        "t": "тτ7+†ʇᎢ", "u": "υսцʋμᑌ", "v": "ѵνᴠʌᏙᐯ", "w": "ԝωшщɯᎳʍ", "x": "хχ×᙭", "y": "уγүʏ¥ʎᎩ", "z": "ᴢʐᏃ",
+        "a": "аαａ@4ΔλɐᗩᎪ∆₳卂ム", "b": "вьъβ8ßᏴᗷƄ฿乃", "c": "сϲς¢©ᏟᑕↃɔ<₵₡匚", "d": "ԁɗᎠᗪԀ",
+        "e": "еєэε€3ɛəǝᎬ∃ℯΣҽ乇", "f": "ғƒϝɟᖴ₣ʄ千", "g": "ɡցǥ69ɢᏀ₲Ꮆᘜ", "h": "нһհɥᎻᕼ卄ん", "i": "іιɩı1!|¡ӏįᎥ丨ノ",
+        "j": "јϳᎫᒍフ", "k": "кκʞᏦ₭Ҝ", "l": "ⅼɭ£ʟᏞᒪ₤ㄥ", "m": "мϻᎷᗰ爪", "n": "пηոииɴᑎИ₦几刀れ",
+        "o": "оοօ0øσ°ᎾᝪΘθㄖ", "p": "рρþᏢᑭ₱₽卩", "q": "ԛգɊ", "r": "гяɹᎡᖇ®Γⲅ尺", "s": "ѕʂ5$§ꜱᏚᔕ₴丂",
+        "t": "тτ7+†ʇᎢէ₮₸ㄒナ", "u": "υսцʋμᑌʉㄩ", "v": "ѵνᴠʌᏙᐯ√", "w": "ԝωшщɯɰᎳʍ₩山", "x": "хχ×᙭乂",
+        "y": "уγүʏ¥ʎᎩㄚ", "z": "ᴢʐᏃ乙",
     }.items()
     for target in drawn
 }  # fmt: skip
@@ -33,7 +34,7 @@ _UPRIGHT = str.maketrans(
 # Digits and signs that may stand for a letter inside a word, and that are themselves at its edge: "shit!" ends in a
 # sign, "sh!t" does not.
 _SIGNS = frozenset("!|+$@<*.,?:;\"'()[]{}~^=&%#-_/\\°©®×†§")
-_MASKS = frozenset("*#_-•.%&?")
+_MASKS = frozenset("*#_-•.%&?●○◦■□▪◆★☆♥✱✖×∗⁎")
 _VOWEL_LIKE = frozenset("aeiou")
 CACHED_LENGTH = 24
 
@@ -72,9 +73,11 @@ def visible(text: str) -> str:
     """Without the characters that nobody sees: controls, zero-width, tags, direction marks. Line ends become spaces."""
     if text.isascii() and text.isprintable():
         return text
-    kept = []
+    kept: list[str] = []
     for character in text:
         category = unicodedata.category(character)
+        if category in ("Mn", "Me") and (not kept or kept[-1] == " "):
+            continue  # an accent of nothing
         if character in "\t\n\r\v\f\x85\u2028\u2029" or category == "Zs":
             kept.append(" ")
         elif character in "\ufe0e\ufe0f\u200d" and kept and not kept[-1].isascii():
@@ -116,14 +119,14 @@ class Token:
 class Folded:
     """A line folded: its `words` one by one for phrases, every reading of each as `tokens`.
 
-    `pieces` is the letters of each space-separated part, for words that were taken apart; an ordinary short word is
-    marked by False in `odd`: a bad word that is put together of nothing but such words was not hidden there on purpose.
+    `apart` is for words that were taken apart: the letters of each space-separated part, and the same without the
+    emotes and names between them. An ordinary short word is marked by False: a bad word that is put together of
+    nothing but such words was not hidden there on purpose.
     """
 
     words: tuple[str, ...]
     tokens: tuple[Token, ...]
-    pieces: tuple[str, ...]
-    odd: tuple[bool, ...]
+    apart: tuple[tuple[tuple[str, ...], tuple[bool, ...]], ...]
 
     @property
     def sentence(self) -> str:
@@ -155,14 +158,33 @@ def fold(line: str) -> Folded:
     words: list[str] = []
     tokens: dict[Token, None] = {}
     pieces: list[str] = []
+    between: list[str] = []  # the same without what stands between the pieces of a word as one picture or name
+    single: list[str] = []
     for chunk in decomposed(line).split():
         found = _fold_chunk(chunk) if len(chunk) <= CACHED_LENGTH else _fold_chunk.__wrapped__(chunk)
         words += found.words
         tokens.update(dict.fromkeys(found.tokens))
-        pieces.append(found.piece)
-    for letters in _letter_by_letter(pieces):
+        if len(chunk) == 1 or found.piece:
+            single.append(letter_of(chunk) if len(chunk) == 1 else found.piece)
+        if found.piece:
+            pieces.append(found.piece)
+            if chunk[0] != "@" and not _EMOTE.fullmatch(chunk):
+                between.append(found.piece)
+    for letters in _letter_by_letter(single):
         tokens[token(letters)] = None
-    return Folded(tuple(words), tuple(tokens), tuple(pieces), tuple(piece not in _ORDINARY for piece in pieces))
+    return Folded(
+        tuple(words),
+        tuple(tokens),
+        tuple(
+            (apart, tuple(piece not in _ORDINARY for piece in apart))
+            for apart in dict.fromkeys((tuple(pieces), tuple(between)))
+        ),
+    )
+
+
+_EMOTE = re.compile(
+    r"[a-z]{0,12}[A-Z][a-z]+[A-Z]\w*|(?:Kappa|Keepo|Jebaited|Pog|Sadge|LUL|LULW|KEKW|OMEGALUL|monka\w+|peepo\w+|pepe\w*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +201,7 @@ def _fold_chunk(chunk: str) -> _Chunk:
     tokens = [token(reading, whole=whole) for reading, whole in readings.items()]
     if not chunk.isascii() and any(character in _TURNED for character in chunk):
         tokens += [token(reading[::-1]) for reading in _readings(chunk.translate(_UPRIGHT))]
-    if len(chunk) > 2 and any(character in _MASKS for character in chunk[1:-1]):
+    if len(chunk) > 2 and any(character in _MASKS for character in chunk):
         masked = "".join("*" if character in _MASKS else letter_of(character) for character in chunk.rstrip(".?"))
         tokens.append(Token(masked, masked, True, True))
     return _Chunk(tuple(_words(chunk)), tuple(tokens), next(iter(readings), ""))
@@ -212,6 +234,11 @@ def _readings(chunk: str) -> dict[str, bool]:
             found.setdefault(
                 "".join("l" if c in "1|!" else letter_of(c) for c in part if letter_of(c).isalpha()), whole
             )
+    spelled = [at for at, character in enumerate(chunk) if character.isalpha() or _drawn(character)]
+    if 2 < len(spelled) < len(chunk):  # what else there is may stand for nothing: n|o|p|e, nope69, no@pe
+        letters = "".join(letter_of(chunk[at]) for at in spelled)
+        inner = chunk[spelled[0] : spelled[-1] + 1]
+        found[letters] = found.get(letters, False) or len(inner) in (len(spelled), 2 * len(spelled) - 1)
     for piece in _SEPARATORS.split(chunk):  # what stands between signs, each for itself
         if piece and piece != chunk:
             letters = "".join(plain for plain in map(letter_of, piece) if plain.isalpha())
@@ -259,7 +286,7 @@ def _letter_by_letter(pieces: list[str]) -> list[str]:
         if len(piece) == 1:
             run.append(piece)
             continue
-        if len(run) > 2:
-            found.append("".join(run))
+        if len(run) > 2 and any(letter.isalpha() for letter in run):
+            found.append("".join(letter for letter in run if letter.isalpha()))
         run = []
     return found

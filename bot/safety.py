@@ -32,10 +32,13 @@ Reason = Literal[
 LONGEST = 500
 OWN_LINES = 30
 REFUSALS_KEPT = 200
-COMMAND_CHARACTERS = frozenset("/.!?#]>$\\")
+COMMAND_CHARACTERS = frozenset("/.!?#]>$\\❗❕⁄∕⧸⧵")
 _MENTION = re.compile(r"@+(?=\w)")
 _WORD_MENTION = re.compile(r"(?<!\w)@+(?=\w)")  # not the one inside a word, where it is drawn for an a
-_SPEAKER = re.compile(r"^(?:[\[(]?\s?@?(\w{2,25})\s?[\])]?\s?(?::|»|≫)\s(?![()DP3|/])|<\s?@?(\w{2,25})\s?>\s)")
+_SPEAKER = re.compile(
+    r"""^(?:\[[^\[\]]{1,12}\]|\d{1,2}:\d\d(?::\d\d)?|[^\w<«:"'“])*\s?"""  # a badge, a time, a picture before the name
+    r"(?:@?(\w{2,25})(?:\s?[\])*]*\s?[:»≫]\s(?![()DP3|/])|:(?=[^\W\d_]{3}[^:]*$))|[<«]\s?@?(\w{2,25})\s?[>»]\s)"
+)
 # What people and templates put before a colon without being anybody.
 _LABEL_WORDS = (
     "me you chat note edit ps psa tldr fun fact loss step status update breaking news reminder warning spoiler "
@@ -149,7 +152,8 @@ class Gate:
 
     def check_prompt(self, words: str) -> Verdict:
         """Whether a viewer's words may condition the model. As `check`, but a short or repeated prompt is no fault."""
-        if _MARKUP.search(words):
+        words = visible(words)
+        if _MARKUP.search(plain(words)):
             return Verdict(False, "", "markup", "looks like a special token or a role marker")
         return self._judge(words, "command")
 
@@ -169,8 +173,8 @@ class Gate:
         """What the line looks like as a whole."""
         if not text or not any(unicodedata.category(character)[0] in "LNPS" for character in text):
             return "empty", "nothing visible"
-        if len(text) > LONGEST:
-            return "too_long", f"{len(text)} characters"
+        if len(text) > LONGEST or (not text.isascii() and len(unicodedata.normalize("NFKD", text)) > 2 * LONGEST):
+            return "too_long", f"{len(text)} characters"  # one character may stand for eighteen
         first = text[0]
         if first in COMMAND_CHARACTERS or (
             first != "…" and unicodedata.normalize("NFKC", first)[:1] in COMMAND_CHARACTERS
@@ -182,7 +186,7 @@ class Gate:
                 return "command", "another bot's command"
         if kind != "reply":  # our own templates
             return None
-        speaker = _SPEAKER.match(text)
+        speaker = _SPEAKER.match(plain(text))
         if speaker and (speaker.group(1) or speaker.group(2)).casefold() not in _LABELS:
             return "impersonation", "begins as if somebody else spoke"
         if not self._settings.lone_emotes and self._is_lone_emote(text):

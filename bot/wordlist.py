@@ -15,6 +15,8 @@ from bot.folding import Folded, Token, collapsed, covers, letter_of, runs
 
 WordKind = Literal["slur", "sexual", "violence", "profanity", "blocked"]
 REMEMBERED = 50_000
+SHORTEST_REVERSED = 5
+LONG = 6
 PIECES = 7  # of one word taken apart; else a line of one letter again and again would cost its square
 _SUFFIXES = ("s", "z")
 _HEADING = re.compile(r"\[(\w+)(?: (part|word|phrases))?\]")
@@ -46,11 +48,14 @@ class WordList:
         self._masked: dict[int, list[Word]] = defaultdict(list)
         self._known: dict[Token, Word | None] = {}
         self._innocent = frozenset(innocent)
-        self._longest_innocent = tuple(sorted({collapsed(word) for word in self._innocent}, key=len, reverse=True))
+        longest_first = sorted(self._innocent, key=len, reverse=True)
+        self._longest_innocent = tuple((innocent, collapsed(innocent)) for innocent in longest_first)
         for word in words:
             forms = [word.letters, *(word.letters + suffix for suffix in _SUFFIXES)] if len(word.letters) > 2 else [
                 word.letters
             ]  # fmt: skip
+            if word.kind == "slur" and word.part and len(word.letters) >= SHORTEST_REVERSED:
+                forms += [form[::-1] for form in forms]
             for form in forms:
                 self._whole[collapsed(form)].append(Word(form, word.kind, word.part))
             if word.part:
@@ -78,17 +83,18 @@ class WordList:
     def _taken_apart(self, folded: Folded) -> Word | None:
         """A word written in several pieces. Follows only what may still become one, so it is quick."""
         worst: Word | None = None
-        for start, letters in enumerate(folded.pieces):
-            odd = folded.odd[start]
-            for piece, piece_odd in zip(
-                folded.pieces[start + 1 : start + PIECES], folded.odd[start + 1 : start + PIECES], strict=True
-            ):
-                if not piece or collapsed(letters) not in self._beginnings:
-                    break
-                letters += piece
-                odd = odd or piece_odd
-                if odd and len(letters) > 3:
-                    worst = worse(worst, self._exactly(letters))
+        for pieces, all_odd in folded.apart:
+            for start, letters in enumerate(pieces):
+                odd = all_odd[start]
+                for piece, piece_odd in zip(
+                    pieces[start + 1 : start + PIECES], all_odd[start + 1 : start + PIECES], strict=True
+                ):
+                    if collapsed(letters) not in self._beginnings:
+                        break
+                    letters += piece
+                    odd = odd or piece_odd
+                    if odd and len(letters) > 3:
+                        worst = worse(worst, self._exactly(letters))
         return worst
 
     def _exactly(self, letters: str) -> Word | None:
@@ -108,23 +114,35 @@ class WordList:
             for part in self._parts:
                 if part.key not in token.key or (found and SEVERITY[found.kind] <= SEVERITY[part.word.kind]):
                     continue
-                if part.drawn_out.search(token.letters) and self._stands_alone(part.key, token.key):
+                if part.drawn_out.search(token.letters) and self._stands_alone(part, token.letters):
                     found = part.word
         return found
 
-    def _stands_alone(self, key: str, said: str) -> bool:
-        """Whether the word is still there once every innocent word around it is taken away."""
-        for innocent in self._longest_innocent:
-            if key in innocent and innocent in said:
+    def _stands_alone(self, part: _Part, said: str) -> bool:
+        """Whether the word is still there once every innocent word is taken away, as that is spelled and not drawn out.
+
+        Run lengths matter: with one g it is a country, with two it is not.
+        """
+        for innocent, key in self._longest_innocent:
+            if part.key in key and innocent in said:
                 said = said.replace(innocent, " ")
-        return key in said
+        return bool(part.drawn_out.search(said))
 
     def _behind_mask(self, masked: str) -> Word | None:
-        """f*ck, n****r: the letters shown must fit, the first of them must be shown, and at least two of them."""
+        """f*ck, n****r: the letters shown must fit, and at least two of them must be shown, the first among them.
+
+        A single star at an edge is more often a correction, a shout or an *action* than a letter: there only a long
+        word counts whose other letters all are shown.
+        """
         shown = [(at, letter) for at, letter in enumerate(masked) if letter != "*"]
-        if len(shown) < 2 or masked[0] == "*" or len(masked) > 20:
+        if len(shown) < 2 or len(masked) > 20:
+            return None
+        first, last = masked[0] == "*", "*" not in masked[1:-1]
+        if (first or last) and (len(shown) < 4 or len(masked) - len(shown) > 1):
             return None
         for word in self._masked.get(len(masked), ()):
+            if (first and (word.kind != "slur" or len(word.letters) < LONG)) or (last and not word.part):
+                continue
             for form in (word.letters, word.letters + "s", word.letters + "ing", word.letters + "er"):
                 if len(form) == len(masked) and all(form[at] == letter for at, letter in shown):
                     return word
