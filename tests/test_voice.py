@@ -393,6 +393,18 @@ def test_a_checkpoint_speaks_with_both_memories(tmp_path: Path) -> None:
     assert len(voice.generate(Request(conversation=chatter(10), candidates=3, seed=1))) == 3
 
 
+def test_a_young_network_says_real_words_where_it_can(tmp_path: Path) -> None:
+    said = chatter(60)
+    voice = load_voice(checkpoint_of(tmp_path, said, with_gpt=True), "cpu", SAMPLING)
+    known = {*WORDS, *NAMES, "someone"}
+    answers = [
+        [set(candidate.text.split()) <= known for candidate in voice.generate(Request((), candidates=3, seed=seed))]
+        for seed in range(20)
+    ]
+    assert all(len(set(clean)) == 1 for clean in answers)  # where one line is clean, no other is offered
+    assert sum(clean[0] for clean in answers) >= 18
+
+
 def test_a_checkpoint_of_counts_alone_speaks_too(tmp_path: Path) -> None:
     voice = load_voice(checkpoint_of(tmp_path, chatter(200), with_gpt=False), "auto", SAMPLING)
     assert voice.info.kind == "ngram"

@@ -112,7 +112,7 @@ class Voice:
         self._sampling = sampling
         self._rules = rules
         self._rooms: dict[str, tuple[SpeakerWindow, FloodGate]] = {}
-        self._words: Counter[str] | None = None
+        self._words = self._words_known()
         self._inside_words: list[int] | None = None
         self._lock = threading.Lock()
         # The first answer would otherwise pay for whatever is set up lazily.
@@ -153,10 +153,10 @@ class Voice:
         with self._lock:
             if self._memory is None:
                 return
-            self._words = None
             for removal in corpus.removals(checkpoint.removals):
                 if not self._memory.unlearn_row(removal.row) and removal.message_id:
                     self._memory.unlearn(removal.message_id)
+            self._words = self._words_known()
         later = corpus.messages(after_row=max(0, corpus.last_row() - CATCH_UP))
         said = [stored for stored in later if not checkpoint.has_seen(stored.row)[0]]
         for stored in said:
@@ -225,9 +225,10 @@ class Voice:
                     # A parrot, or talk about itself as of somebody else, is worse than silence.
                     if not text or request.speaker in words or (echo and len(words) > SMALL_TALK_WORDS):
                         continue
-                    if self._is_garbled(drawn, parts, prompt):
-                        continue
-                    worth = drawn.stopped and not echo and worth_saying(text)
+                    garbled = self._is_garbled(drawn, parts, prompt)
+                    if garbled and self.info.kind == "ngram":
+                        continue  # of a network it is charming, and how it learns to speak
+                    worth = drawn.stopped and not echo and not garbled and worth_saying(text)
                     (good if worth else poor).setdefault(text, Candidate(text, drawn.nats_per_token))
                 if len(good) >= request.candidates:
                     break
@@ -273,21 +274,22 @@ class Voice:
         return {tokens[0] for tokens in map(self._tokenizer.encode, spelled) if len(tokens) == 1}
 
     def _is_garbled(self, drawn: Continuation, parts: Sequence[str | int], prompt: str) -> bool:
-        """Whether counts have spelled a word that nobody ever said, or broken off where no line ended.
-
-        From a network both may be coinage.
-        """
-        if self.info.kind != "ngram" or self._memory is None:
+        """Whether a young voice has spelled a word that nobody ever said, or broken off where no line ended."""
+        if self._memory is None or self._words is None:
             return False
         ends = drawn.stopped and drawn.tokens
         if ends and not self._memory.ngram.follows(drawn.tokens[-1], self._tokenizer.end_token):
             return True
-        if self._words is None:
-            self._words = Counter(word for tokens in self._memory.lines() for word in self._words_in(tokens))
         known, asked = self._words, words_of(prompt)
         return any(
             known[word] <= 0 and word not in asked for part in parts if isinstance(part, str) for word in words_of(part)
         )
+
+    def _words_known(self) -> Counter[str] | None:
+        """How often each word was said, for a young voice, which spells; a grown one may coin what it likes."""
+        if self._memory is None or len(self._memory) > YOUNG_MESSAGES:
+            return None
+        return Counter(word for tokens in self._memory.lines() for word in self._words_in(tokens))
 
     def _words_in(self, tokens: Sequence[int]) -> list[str]:
         parts = self._tokenizer.decode_parts(tokens[1:])
