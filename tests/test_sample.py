@@ -119,3 +119,13 @@ def test_a_repetition_penalty_makes_repeats_rarer() -> None:
 def test_what_a_continuation_cost_is_told_in_the_models_own_nats() -> None:
     (line,) = said(count=1, stop=(), max_tokens=3, choice=Choice(temperature=0))
     assert line.nats_per_token == pytest.approx(np.log(2))
+
+
+def test_top_p_reaches_beyond_the_few_that_are_sorted_at_first() -> None:
+    flat = np.full((2, 20_000), np.log(1 / 20_000), dtype=np.float32)
+    flat[:, 7] = np.log(0.5)
+    random = np.random.default_rng(0)
+    drawn = {int(token) for _ in range(400) for token in draw(flat, Choice(1.0, 0, 0.999), random)}
+    assert 7 in drawn
+    assert len(drawn) > 200
+    assert {int(token) for _ in range(50) for token in draw(flat, Choice(1.0, 0, 0.3), random)} == {7}

@@ -5,7 +5,7 @@ dictionaries beside them. Everything kept is an integer, so what is learned and 
 Knows nothing of text, tokenizers or time.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 ABSENT = -1
-FAMILIARITY_CLASSES = 4
+FAMILIARITY_EDGES = (2, 5, 17)  # how often a context was seen: once, up to 4, up to 16 times, or more often
+FAMILIARITY_CLASSES = len(FAMILIARITY_EDGES) + 1
 DEFAULT_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)  # where a young memory has too few counts of counts to estimate them
 
 
@@ -191,7 +192,7 @@ class NGram:
         for k in range(len(state) + 1, 1, -1):
             total = int(self._levels[k - 1].total[state[k - 2]])
             if total:
-                return int(_familiarity(k, np.array([total]))[0])
+                return 1 + FAMILIARITY_CLASSES * (k - 2) + bisect_right(FAMILIARITY_EDGES, total)
         return 0
 
     def score_documents(self, documents: Sequence[Tokens]) -> list[LogProbabilities]:
@@ -223,7 +224,11 @@ class NGram:
             probabilities *= back_off / total
             if context < below.fitted:
                 start, stop = int(below.first[context]), int(below.first[context + 1])
-                probabilities[level.word[start:stop]] += _discounted(level.count[start:stop], d) / total
+                if stop - start > 8:
+                    probabilities[level.word[start:stop]] += _discounted(level.count[start:stop], d) / total
+                else:  # most contexts are followed by few words, and those are quicker one by one
+                    for word, count in zip(level.lookup[start:stop], level.count[start:stop].tolist(), strict=True):
+                        probabilities[word] += (count - d[min(count, 3)]) / total
             for word, node in level.grown.get(context, {}).items():
                 count = int(level.count[node])
                 probabilities[word] += (count - d[min(count, 3)]) / total
@@ -576,7 +581,7 @@ def _discounted(counts: Integers, discounts: tuple[float, float, float, float]) 
 
 def _familiarity(k: int, totals: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """A number for contexts of k - 1 tokens that were seen once, up to 4, up to 16 times, or more often."""
-    seen: npt.NDArray[np.int64] = 1 + FAMILIARITY_CLASSES * (k - 2) + np.digitize(totals, (2, 5, 17))
+    seen: npt.NDArray[np.int64] = 1 + FAMILIARITY_CLASSES * (k - 2) + np.digitize(totals, FAMILIARITY_EDGES)
     return seen
 
 

@@ -141,16 +141,20 @@ class Heard:
             if len(line) < recall.order - 1:
                 continue
             context = tuple(line[len(line) - recall.order + 1 :])
-            fade = math.exp(-self._clock / recall.decay_tokens)
-            followers = [words for words in (shared.get(context), own.get(context)) if words]
-            if not followers:
+            heard, said = shared.get(context), own.get(context)
+            if not heard and not said:
                 continue
-            total = fade * sum(sum(words.values()) for words in followers)
+            fade = math.exp(-self._clock / recall.decay_tokens)
+            total = fade * (sum(heard.values() if heard else ()) + sum(said.values() if said else ()))
             probabilities *= recall.doubt / (total + recall.doubt)
-            for words in followers:
-                share = fade / (total + recall.doubt)
-                for word, weight in words.items():
-                    probabilities[word] += weight * share
+            share = fade / (total + recall.doubt)
+            for words in (heard, said):
+                if words and len(words) > 16:
+                    tokens = np.fromiter(words, np.int64, len(words))
+                    probabilities[tokens] += share * np.fromiter(words.values(), np.float64, len(words))
+                elif words:
+                    for word, weight in words.items():
+                        probabilities[word] += weight * share
 
 
 def _numbered(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
