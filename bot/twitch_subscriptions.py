@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 5.0
-TRIES = 6  # of what is not chat; after them it is left to the next look at what is missing
+TRIES = 6
 AT_A_TIME = 5
 LOGIN = "`backchat login`"
 BROADCASTER_LOGIN = "`backchat login --broadcaster`"
@@ -120,11 +120,13 @@ class SessionSubscriptions:
         self._tell = tell
         self._sleep = sleep
         self._refused: set[Wanted] = set()
+        self._hears_chat = False
         self._at_a_time = asyncio.Semaphore(AT_A_TIME)
 
     async def attach(self, session_id: str) -> None:
         """Subscribe to everything, chat first: Twitch closes a session that has nothing after ten seconds."""
         self._refused.clear()
+        self._hears_chat = False
         transport = await self._transport(session_id)
         essential = [one for one in self._wanted if one.essential]
         await self._create_all(essential, transport)
@@ -158,9 +160,10 @@ class SessionSubscriptions:
             raise group.exceptions[0] from None
 
     async def _create(self, one: Wanted, transport: dict[str, str]) -> None:
-        """Chat until it is there, however often Twitch fails meanwhile. What Twitch will not allow is told, once.
+        """Until it is there, however often Twitch fails meanwhile. What Twitch will not allow is told, once.
 
-        Anything else may not hold chat up: Twitch answers 429 for as long as a limit on subscriptions is reached.
+        Where some chat is heard nothing may hold that up: Twitch answers 429 as long as a limit on subscriptions is
+        reached. What is left is asked for again at the next look at what is missing.
         """
         retry_s = FIRST_RETRY_S
         for tried in itertools.count(1):
@@ -173,9 +176,11 @@ class SessionSubscriptions:
                         transport=dict(transport),
                         token_for=self._user_id,
                     )
+                self._hears_chat |= one.essential
                 return
             except TwitchError as error:
                 if error.status == 409:  # it is there already
+                    self._hears_chat |= one.essential
                     return
                 if error.status == 403 or (error.status == 401 and "scope" in error.reason.lower()):
                     self._refused.add(one)
@@ -183,7 +188,7 @@ class SessionSubscriptions:
                     return
                 if not error.passing:
                     raise
-                if tried >= TRIES and not one.essential:
+                if tried >= TRIES and (self._hears_chat or not one.essential):
                     self._tell(f"#{one.channel}: not listening for {one.what} yet: {error}; it is asked for again")
                     return
                 await self._sleep(error.retry_after_s or retry_s)

@@ -140,7 +140,7 @@ class FakeTwitch:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.port = 0
         self.live: set[str] = set()
-        self.full: set[str] = set()
+        self.full: set[str] = set()  # subscription types, alone or with a channel, of which Twitch takes no more
         self.app_sends_refused: set[str] = set()
         self._turn = 0
 
@@ -441,7 +441,8 @@ class FakeTwitch:
             return self._error(400, "invalid transport and auth combination")
         elif transport["conduit_id"] not in self.conduits:
             return self._error(400, "conduit does not exist")
-        if kind in self.full:
+        where = self.by_id(condition.get("broadcaster_user_id", ""))
+        if kind in self.full or (where and f"{kind} {where.login}" in self.full):
             return self._error(429, "subscription limit exceeded")
         same = [
             other

@@ -321,23 +321,26 @@ async def test_one_process_listens_and_speaks_in_several_channels(twitch: FakeTw
         assert (chat.limits("streamer").messages, chat.limits("neighbour").messages) == (20, 100)
 
 
-async def test_a_limit_on_subscriptions_costs_what_is_over_it_and_not_chat(
-    twitch: FakeTwitch, tokens: TokenFile, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("full", "what"), [("stream.online", "stream start"), ("channel.chat.message neighbour", "chat messages")]
+)
+async def test_a_limit_on_subscriptions_costs_what_is_over_it_and_no_more(
+    twitch: FakeTwitch, tokens: TokenFile, caplog: pytest.LogCaptureFixture, full: str, what: str
 ) -> None:
-    twitch.full = {"stream.online"}
+    twitch.full = {full}
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0.01)
 
-    chat = open_chat(twitch, tokens, sleep=sleep)
+    chat = open_chat(twitch, tokens, ("streamer", "neighbour"), sleep=sleep)
     with caplog.at_level(logging.WARNING, logger="bot"):
         async with listening(chat) as heard:
             await twitch.chat("streamer", "viewer", "hello")
             await heard.until(lambda: heard.texts == ["hello"])
-            assert "#streamer: not listening for stream start yet" in caplog.text
+            assert f"#neighbour: not listening for {what} yet" in caplog.text
             assert "subscription limit exceeded" in caplog.text
             twitch.full.clear()
-            await eventually(lambda: any(made.type == "stream.online" for made in twitch.subscriptions.values()))
+            await eventually(lambda: len(twitch.subscriptions) == 14)
 
 
 async def test_it_knows_of_many_channels_who_is_live(twitch: FakeTwitch, tokens: TokenFile) -> None:
