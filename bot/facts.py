@@ -47,6 +47,8 @@ class Training:
     mixture_bits: float | None = None
     ngram_bits: float | None = None
     sample: str = ""
+    rung: str = ""
+    adds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Diary:
                 planned_steps=int(event["planned_steps"]),
                 train_messages=int(event["train_messages"]),
                 parameters=int(event["parameters"]),
+                rung=str(event.get("rung") or ""),
+                adds=str(event.get("adds") or ""),
             )
         elif self.training is None:
             return

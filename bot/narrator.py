@@ -119,9 +119,9 @@ class Narrator:
         run = self._run
         kind = event["event"]
         if kind == "run_started":
-            return "run_started"
+            return "rung_started" if training.rung else "run_started"
         if kind == "run_finished":
-            return "run_finished"
+            return "rung_climbed" if training.rung else "run_finished"
         if kind == "promotion":
             if not event["promoted"]:
                 return "not_promoted"
@@ -130,7 +130,7 @@ class Narrator:
         if kind != "evaluation":
             return None
         point = network_point(event)
-        if point is None:
+        if point is None or training.planned_steps <= 1:  # what only counts is told once it has counted
             return None
         milestone = math.ceil(point.nats_per_token / MILESTONE_NATS) * MILESTONE_NATS
         if point.step == 0 or before is None or not before.curve:
@@ -157,6 +157,8 @@ class Narrator:
             "parameters": short(training.parameters),
             "sample": tidy_sample(training.sample),
             "reason": str(event.get("reason", "")),
+            "rung": training.rung,
+            "adds": training.adds,
             "minutes": f"{float(event.get('seconds', 0)) / 60:.1f}",
         }
         if training.curve and training.best is not None:

@@ -14,6 +14,8 @@ Moment = Literal[
     "promoted",
     "not_promoted",
     "run_finished",
+    "rung_started",
+    "rung_climbed",
 ]
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 
@@ -29,12 +31,14 @@ IMPORTANCE: dict[Moment, int] = {
     "promoted": 4,
     "not_promoted": 3,
     "run_finished": 3,
+    "rung_started": 3,
+    "rung_climbed": 4,
 }
 
 PLACEHOLDERS = frozenset(
     {
         "name", "run", "step", "planned_steps", "percent", "messages", "parameters", "sample", "reason", "minutes",
-        "loss", "first_loss", "best_loss", "bits", "choices", "sparkline",
+        "loss", "first_loss", "best_loss", "bits", "choices", "sparkline", "rung", "adds",
     }
 )  # fmt: skip
 
@@ -87,6 +91,16 @@ LINES: dict[Moment, tuple[str, ...]] = {
         "Training done after {minutes} minutes: {first_loss} → {best_loss} {sparkline}. Ask me anything.",
         "End of run at step {step}, best loss {best_loss} {sparkline}. I am as wise as {messages} can make me.",
         "Finished: {minutes} minutes, best loss {best_loss}, {bits} bits a character. I will now pretend it was easy.",
+    ),
+    "rung_started": (
+        "Up the ladder: rung {rung} ({adds}).",
+        "Next rung: {rung}. New here: {adds}.",
+        "I am born again as rung {rung} ({adds}), {parameters} numbers in all.",
+    ),
+    "rung_climbed": (
+        "Rung {rung}: loss {best_loss}, which leaves {choices} tokens to choose from.",
+        'Rung {rung} ends at loss {best_loss} and says: "{sample}"',
+        "Rung {rung} is climbed: loss {best_loss}, {bits} bits for each character of yours.",
     ),
 }
 

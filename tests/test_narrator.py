@@ -128,6 +128,21 @@ def test_disabled_it_keeps_quiet_and_still_knows_the_loss() -> None:
     assert told.training is not None and told.training.curve[0].nats_per_token == 5.0
 
 
+def test_a_ladder_is_told_rung_by_rung_and_counting_is_not_called_untrained() -> None:
+    told = narrator(every_s=0)
+    counted = {**started(), "planned_steps": 1, "rung": "2 of 14, Bigram, counted", "adds": "what follows what"}
+    for event in (counted, evaluated(0, 2.45), finished(step=0)):
+        told.on_event(event, 0)
+    trained = {**started(), "rung": "6 of 14, MLP", "adds": "embeddings"}
+    assert [moment for _, moment in moments(told, 60_000)] == ["rung_climbed", "rung_started"]
+    for event in (trained, evaluated(0, 3.3), evaluated(900, 2.0), finished()):
+        told.on_event(event, 60_000)
+    narration = told.next(70_000)
+    assert narration and narration.moment == "untrained", "a network's first evaluation really is"
+    narration = told.next(80_000)
+    assert narration and narration.moment == "rung_climbed" and "6 of 14, MLP" in narration.texts[0]
+
+
 def test_behind_a_line_with_a_sample_come_lines_without_one() -> None:
     options = set()
     for seed in range(12):

@@ -230,11 +230,13 @@ def _axis(title: str, **more: Any) -> Chart:
 
 
 def _labelled(labels: Sequence[str], *, title: str, **more: Any) -> Chart:
-    """A category axis by number, because two tokens may look alike."""
+    """A category axis by number, because two tokens may look alike. Long labels across the top stand upright, where
+    they would else run into each other."""
+    upright = more.get("side") == "top" and max(map(len, labels), default=0) > 2
     return {
         "title": {"text": title, "font": {"color": "@muted"}}, "tickmode": "array", "ticktext": list(labels),
         "tickvals": list(range(len(labels))), "showgrid": False, "zeroline": False, "ticks": "",
-        "tickfont": {"size": 12}, **more,
+        "tickfont": {"size": 12}, "tickangle": -90 if upright else 0, "automargin": True, **more,
     }  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def climb(
             shares = sum(later.share for later in waiting[number:]) or 1.0
             turn = max(left * rung.share / shares, 1.0)
             task = Task(data, machine, model, rung.steps, turn, seed, full_size, first_steps, kept)
-            place = f"rung {len(results) + 1} of {len(rungs)}"
+            place = f"{len(results) + 1} of {len(rungs)}, {rung.title}"
             result = _climb_one(rung, task, told, results, run=f"{folder.name}: {rung.title}", place=place)
             _write_json(folder / RUNGS_FOLDER / f"{rung.name}.json", asdict(result))
             results.append(result)
@@ -224,7 +224,7 @@ def _climb_one(rung: Rung, task: Task, told: _Told, results: list[RungResult], *
             curve=tuple(curve),
             pictures=event.pictures,
         )
-        reason = f"{place} is climbed"
+        reason = f"rung {place}, is climbed"
         told.metrics.write(
             RunFinished(event.steps, told.now_ms(), result.seconds, reason, event.steps, {rung.title: loss})
         )
@@ -244,7 +244,9 @@ def _started(rung: Rung, task: Task, run: str, place: str, parameters: int, plan
         validation_messages=data.validation.messages,
         train_tokens=data.train.tokens,
         planned_steps=planned,
-        plan=f"{place}, {rung.title}: {rung.adds}",
+        plan=f"rung {place}: {rung.adds}",
+        rung=place,
+        adds=rung.adds,
     )
 
 

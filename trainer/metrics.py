@@ -35,6 +35,8 @@ class RunStarted:
     train_tokens: int
     planned_steps: int
     plan: str = ""
+    rung: str = ""  # "6 of 14, MLP": of a ladder, where each rung is told as a run
+    adds: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def neural_bigram(task: Task) -> Iterator[Update | Outcome]:
     data = task.data
     network = NeuralBigram(data.vocab_size).to(task.device)
     batch_size = 1024 if data.independent else 64
-    plan = Plan(steps=task.steps, batch_size=batch_size, learning_rate=0.1, decay_from=0.3)
+    plan = Plan(steps=task.steps, batch_size=batch_size, learning_rate=0.05, decay_from=0.3)
     yield from _trained(task, network, plan, "its loss should be that of the counts")
 
 

@@ -49,7 +49,8 @@ def gpt(task: Task) -> Iterator[Update | Outcome]:
 def planned(task: Task, tokens: int) -> tuple[GPT, TrainingPlan]:
     """The production GPT, untrained, with the plan that a run on so many tokens would have."""
     data, machine = task.data, task.machine
-    plan = make_plan(tokens, task.seconds / 60, machine.speed, data.vocab_size, task.model, evaluations=EVALUATIONS)
+    minutes = max(round(task.seconds / 60, 2), 0.01)  # what is left of a ladder's time is no round number to tell
+    plan = make_plan(tokens, minutes, machine.speed, data.vocab_size, task.model, evaluations=EVALUATIONS)
     torch.manual_seed(task.seed)
     model = GPT(
         GPTConfig(
