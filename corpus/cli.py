@@ -1,27 +1,25 @@
-"""The corpus's commands: each opens the database, does one thing and says what it did."""
+"""The corpus's commands that change it: each opens the database, does one thing and says what it did."""
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from corpus import looking_cli
 
 if TYPE_CHECKING:
     from corpus.settings import Settings
     from corpus.store import Corpus
 
 Channel = Annotated[str | None, typer.Option(help="Only this channel.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `backchat`."""
     app.command("import")(import_logs)
-    app.command()(stats)
     app.command()(forget)
     app.command()(optout)
     app.command()(optin)
+    looking_cli.register(app)
 
 
 def import_logs(
@@ -43,64 +41,6 @@ def import_logs(
     finally:
         if corpus is not None:
             corpus.close()
-
-
-def stats(channel: Channel = None, as_json: AsJson = False) -> None:
-    """Messages, chatters, days, words and emotes of the corpus."""
-    from corpus.cleaning import Rules
-    from corpus.settings import CleaningTable, CorpusTable
-    from corpus.statistics import content_of, sparkline
-
-    settings = _settings()
-    rules = Rules.of(settings[CorpusTable], settings[CleaningTable])
-    with _open(settings, read_only=True) as corpus:
-        channels = corpus.summaries(channel)
-        content = content_of(corpus.messages(channel=channel), rules)
-        days = {one.channel: corpus.days(one.channel) for one in channels}
-        unseen = len(corpus.unseen(channel))
-    if as_json:
-        report = {
-            "channels": [
-                {
-                    "channel": one.channel, "messages": one.messages, "chatters": one.chatters, "train": one.train,
-                    "validation": one.validation, "first_ms": one.first_ms, "last_ms": one.last_ms,
-                    "days": dict(days[one.channel]),
-                }
-                for one in channels
-            ],
-            "unseen_validation": unseen,
-            "learned": content.learned,
-            "characters": content.characters,
-            "dropped": dict(content.dropped),
-            "words": dict(content.words.most_common(50)),
-            "emotes": dict(content.emotes.most_common(50)),
-        }  # fmt: skip
-        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
-        return
-
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table("channel", title=f"Chat in {_short(corpus.database)}", title_justify="left")
-    for heading in ("messages", "chatters", "train", "validation"):
-        table.add_column(heading, justify="right")
-    table.add_column("from")
-    table.add_column("to")
-    table.add_column("a day")
-    for one in channels:
-        table.add_row(
-            one.channel, f"{one.messages:,}", f"{one.chatters:,}", f"{one.train:,}", f"{one.validation:,}",
-            _day(one.first_ms), _day(one.last_ms), sparkline([count for _, count in days[one.channel]], 30),
-        )  # fmt: skip
-    console.print(table)
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in content.dropped.most_common()) or "nothing"
-    console.print(f"Learned from: {content.learned:,} lines, {content.characters:,} characters. Left out: {left_out}.")
-    console.print(f"Unseen validation lines (their text occurs nowhere in training): {unseen:,}.")
-    for title, counted in (("Words", content.words), ("Emotes", content.emotes)):
-        console.print(
-            f"{title}: " + "  ".join(f"{word} {count:,}" for word, count in counted.most_common(12)), highlight=False
-        )
 
 
 def forget(user: Annotated[str, typer.Argument(help="Login name.")], channel: Channel = None) -> None:
@@ -139,14 +79,3 @@ def _open(settings: "Settings", *, read_only: bool = False) -> "Corpus":
 
 def _login(user: str) -> str:
     return user.strip().lstrip("@").lower()
-
-
-def _day(at_ms: int | None) -> str:
-    return "no times" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

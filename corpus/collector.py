@@ -277,11 +277,11 @@ class Collector:
             case ChatMessage():
                 match consent_command(event.text):
                     case "optout":
-                        self._corpus.opt_out(event.login)
+                        self._corpus.opt_out(event.login, user_id=event.user_id)
                     case "optin":
-                        self._corpus.opt_in(event.login)
+                        self._corpus.opt_in(event.login, user_id=event.user_id)
                     case "forgetme":
-                        done.removed += self._corpus.forget(event.login)
+                        done.removed += self._corpus.forget(event.login, user_id=event.user_id)
                     case None:
                         self._append([event], done)
             case DeletedMessage():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Emote, Moderation
 
@@ -110,7 +111,7 @@ def _message(line: IrcLine, fallback_ms: int | None) -> ChatMessage | None:
         _time(line, fallback_ms),
         tags.get("user-id") or None,
         tags.get("display-name", ""),
-        tuple(badge.partition("/")[0] for badge in badges.split(",")) if badges else (),
+        _badges(badges) if badges else (),
         _emotes(emotes, len(text), shift) if emotes else (),
         tags.get("reply-parent-msg-id") or None,
     )
@@ -119,6 +120,12 @@ def _message(line: IrcLine, fallback_ms: int | None) -> ChatMessage | None:
 def _time(line: IrcLine, fallback_ms: int | None) -> int | None:
     sent = line.tags.get("tmi-sent-ts", "")
     return int(sent) if sent.isascii() and sent.isdecimal() and len(sent) < 18 else fallback_ms
+
+
+@lru_cache(maxsize=1024)
+def _badges(tag: str) -> tuple[str, ...]:
+    """`moderator/1,subscriber/12` by name. Few combinations make up a whole chat."""
+    return tuple(badge.partition("/")[0] for badge in tag.split(","))
 
 
 def _emotes(tag: str, length: int, shift: int) -> tuple[Emote, ...]:

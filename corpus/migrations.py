@@ -123,4 +123,9 @@ def _0002_suppressed(db: "Database") -> None:
     db.execute("CREATE TABLE suppressed (shingle INTEGER PRIMARY KEY, removal INTEGER NOT NULL)")
 
 
-STEPS = (_0001_messages, _0002_suppressed)
+def _0003_partners(db: "Database") -> None:
+    """Login and user id of one person know each other, so that who opts in by one is let in by both."""
+    db.execute("ALTER TABLE standing ADD COLUMN partner BLOB")
+
+
+STEPS = (_0001_messages, _0002_suppressed, _0003_partners)

@@ -92,7 +92,7 @@ class CorpusTable(Table):
 
     table = "corpus"
     commit_ms: Annotated[int, Field(ge=1, le=10_000)] = 200
-    commit_messages: Annotated[int, Field(ge=1, le=100_000)] = 500
+    commit_messages: Annotated[int, Field(ge=1, le=100_000)] = 5_000
     known_bots: tuple[str, ...] = (
         "nightbot",
         "streamelements",

@@ -39,6 +39,7 @@ __all__ = ["Appended", "ChannelSummary", "Corpus", "Gap", "Removal", "StoredMess
 
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32 * 1024
+WAL_PAGES = 4_000  # 16 MiB of log before it is copied into the file: a page written often is copied, and synced, once
 CHUNK = 5_000
 PAGE = 5_000
 CHATTERS_KEPT = 200_000  # logins kept in memory; beyond it the cache starts anew
@@ -149,6 +150,7 @@ class Corpus:
                 _begin_wal(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("PRAGMA secure_delete = ON")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
                 migrations.migrate(connection)
             return cls(connection, database, known_bots=known_bots, now_ms=now_ms)
         except (sqlite3.Error, OSError) as error:
@@ -330,9 +332,7 @@ class Corpus:
 
     def _standing(self, login: str, channel_id: int, user_id: str | None = None) -> tuple[bool, int]:
         """Whether somebody has opted out, and up to when nothing of theirs is stored."""
-        who = [identity_hash(self._salt, "login", login)]
-        if user_id:
-            who.append(identity_hash(self._salt, "user", user_id))
+        who = self._identities(login, user_id)
         opted_out, until_ms = self._db.execute(
             "SELECT coalesce(max(opted_out), 0), coalesce(max(until_ms), 0) FROM standing"
             f" WHERE who IN ({','.join('?' * len(who))}) AND channel IN (?, ?)",
@@ -443,12 +443,15 @@ class Corpus:
                 for_good=True,
             )
 
-    def opt_out(self, login: str, channel: str | None = None) -> None:
-        """From now on nothing of theirs is stored, and what is there is not learned from until they opt in again."""
+    def opt_out(self, login: str, channel: str | None = None, *, user_id: str | None = None) -> None:
+        """From now on nothing of theirs is stored, and what is there is not learned from until they opt in again.
+
+        `user_id` is the service's; with it they stay opted out under another name.
+        """
         login = login.lower()
         with self._writing():
             number = _EVERYWHERE if channel is None else self._channel_id(channel)
-            self._refuse(login, number, opted_out=True)
+            self._refuse(login, number, opted_out=True, user_id=user_id or self._user_id(login))
             where, values = self._whose(login, number)
             shingles = self._shingles(where, values)
             self._note_removals(f"{where} AND side < {_WITHHELD}", values, "opted_out")
@@ -457,14 +460,16 @@ class Corpus:
                 f"UPDATE message SET side = side + {_WITHHELD} WHERE {where} AND side < {_WITHHELD}", values
             )
 
-    def opt_in(self, login: str, channel: str | None = None) -> None:
+    def opt_in(self, login: str, channel: str | None = None, *, user_id: str | None = None) -> None:
         """Take an opt-out back. What was forgotten stays forgotten."""
         login = login.lower()
         with self._writing():
             number = _EVERYWHERE if channel is None else self._channel_id(channel)
+            who = self._identities(login, user_id or self._user_id(login))
+            marks = ",".join("?" * len(who))
             self._db.execute(
-                "UPDATE standing SET opted_out = 0 WHERE who = ? AND channel = ?",
-                (identity_hash(self._salt, "login", login), number),
+                f"UPDATE standing SET opted_out = 0 WHERE channel = ? AND (who IN ({marks}) OR partner IN ({marks}))",
+                (number, *who, *who),
             )
             self._bump_consent()
             where, values = self._whose(login, number)
@@ -484,7 +489,7 @@ class Corpus:
             found = self._db.execute("SELECT id FROM channel WHERE name = ?", (channel,)).fetchone()
             return self._standing(login.lower(), found[0] if found else _EVERYWHERE)[0]
 
-    def forget(self, login: str, channel: str | None = None) -> int:
+    def forget(self, login: str, channel: str | None = None, *, user_id: str | None = None) -> int:
         """Take away everything somebody wrote, for ever; a salted hash is all that stays.
 
         They are opted out too, so that nothing new is stored either. The text leaves the search index and the free
@@ -493,9 +498,9 @@ class Corpus:
         login = login.lower()
         with self._writing():
             number = _EVERYWHERE if channel is None else self._channel_id(channel)
-            found = self._db.execute("SELECT user_id FROM chatter WHERE login = ?", (login,)).fetchone()
             now_ms = self._now_ms()
-            self._refuse(login, number, opted_out=True, until_ms=now_ms, user_id=found[0] if found else None)
+            user_id = user_id or self._user_id(login)
+            self._refuse(login, number, opted_out=True, until_ms=now_ms, user_id=user_id)
             where, values = self._whose(login, number)
             shingles = self._shingles(where, values)
             removed = self._remove(where, values, "forgotten")
@@ -593,19 +598,27 @@ class Corpus:
         where = "chatter = (SELECT id FROM chatter WHERE login = ?)"
         return (where, (login,)) if channel_id == _EVERYWHERE else (f"{where} AND channel = ?", (login, channel_id))
 
+    def _user_id(self, login: str) -> str | None:
+        found = self._db.execute("SELECT user_id FROM chatter WHERE login = ?", (login,)).fetchone()
+        return found[0] if found else None
+
+    def _identities(self, login: str, user_id: str | None) -> list[bytes]:
+        """By what somebody is known in `standing`."""
+        who = [identity_hash(self._salt, "login", login)]
+        return [*who, identity_hash(self._salt, "user", user_id)] if user_id else who
+
     def _refuse(
         self, login: str, channel_id: int, *, opted_out: bool = False, until_ms: int = 0, user_id: str | None = None
     ) -> None:
-        who = [identity_hash(self._salt, "login", login.lower())]
-        if user_id:
-            who.append(identity_hash(self._salt, "user", user_id))
+        who = self._identities(login.lower(), user_id)
+        partners = who[::-1] if len(who) > 1 else [None]
         self._db.executemany(
-            "INSERT INTO standing (who, channel, opted_out, until_ms) VALUES (?1, ?2, ?3, ?4)"
+            "INSERT INTO standing (who, channel, opted_out, until_ms, partner) VALUES (?1, ?2, ?3, ?4, ?5)"
             " ON CONFLICT (who, channel) DO UPDATE"
-            " SET opted_out = max(opted_out, ?3), until_ms = max(until_ms, ?4)",
-            [(one, channel_id, int(opted_out), until_ms) for one in who],
+            " SET opted_out = max(opted_out, ?3), until_ms = max(until_ms, ?4), partner = coalesce(?5, partner)",
+            [(one, channel_id, int(opted_out), until_ms, other) for one, other in zip(who, partners, strict=True)],
         )
-        self._bump_consent()
+        self._bump_consent(None if user_id else login.lower())
 
     def _remove(self, where: str, values: Sequence[Any], reason: Reason | None, *, for_good: bool = False) -> int:
         """Delete messages from the table, the search index and, `for_good`, from every log yet to be imported."""
@@ -827,9 +840,15 @@ class Corpus:
     def _meta(self, name: str) -> Any:
         return self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
 
-    def _bump_consent(self) -> None:
+    def _bump_consent(self, login: str | None = None) -> None:
+        """Tell every process that somebody's standing has changed. Here only `login` is looked up anew."""
         self._db.execute("UPDATE meta SET value = value + 1 WHERE name = 'consent'")
-        self._forget_caches()
+        if login is None or self._consent_version < 0:
+            self._forget_caches()
+            return
+        self._consent_version = self._meta("consent")
+        for channel in self._channels.values():
+            channel.chatters.pop(login, None)
 
     def _forget_caches(self) -> None:
         self._channels.clear()

@@ -162,3 +162,38 @@ def test_an_opted_out_chatter_is_found_in_no_answer(tmp_path: Path) -> None:
         corpus.opt_in("ann")
         assert {stored.row: stored.side for stored in corpus.messages()}.items() >= sides.items()
         assert corpus.count() == 2
+
+
+def test_who_opted_out_stays_out_under_another_name_until_they_opt_in(tmp_path: Path) -> None:
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        corpus.append([said(1, "hi", user_id="77")])
+        corpus.opt_out("ann")
+        assert corpus.append([said(2, "renamed", login="annabel", user_id="77")]) == Appended(refused=1)
+        corpus.opt_in("annabel", user_id="77")
+        assert corpus.append([said(2, "renamed", login="annabel", user_id="77")]) == Appended(kept=1)
+        assert corpus.append([said(3, "old name", user_id="77")]) == Appended(kept=1)
+
+
+def test_who_was_forgotten_may_come_back_by_name_alone(tmp_path: Path) -> None:
+    with Corpus.open(tmp_path / "chat.db", now_ms=lambda: NOON + 10_000) as corpus:
+        corpus.append([said(1, "hi", user_id="77")])
+        corpus.forget("ann")
+        assert corpus.append([said(20, "no", user_id="77")]) == Appended(refused=1)
+        corpus.opt_in("ann")
+        assert corpus.append([said(20, "back again", user_id="77"), said(1, "hi", user_id="77")]) == Appended(
+            kept=1, refused=1
+        )
+
+
+def test_a_time_out_of_one_leaves_the_standing_of_all_others_known(tmp_path: Path) -> None:
+    with Corpus.open(tmp_path / "chat.db") as corpus, Corpus.open(tmp_path / "chat.db") as other:
+        corpus.append([said(1, "hi"), said(2, "hi", "bob"), said(3, "hi", "cat")])
+        corpus.opt_out("cat")
+        corpus.delete_chatter("den", "bob", until_ms=NOON + 60_000)
+        assert corpus.append(
+            [said(4, "a"), said(5, "b", "bob"), said(61, "b", "bob"), said(6, "c", "cat")]
+        ) == Appended(kept=2, refused=2)
+        other.append([said(7, "x")])
+        other.opt_out("ann")
+        corpus.delete_chatter("den", "dan", until_ms=NOON)
+        assert corpus.append([said(8, "y")]) == Appended(refused=1)

@@ -425,7 +425,7 @@ def test_the_real_logs_beside_the_checkout_are_read(tmp_path: Path) -> None:
         shared = Path(__file__).resolve().parents[3] / "shared" / "data"
     if not (shared / "vod_chat_v5.json").is_file():
         pytest.skip("no real chat beside this checkout")
-    expected = {"vod_chat_v5.json": 375, "twitch_irc_lines.txt": 8}
+    expected = {"vod_chat_v5.json": 356, "twitch_irc_lines.txt": 8}
     for name, least in expected.items():
         with Corpus.open(tmp_path / f"{name}.db") as corpus:
             summary = imported(corpus, shared / name, channel=None)

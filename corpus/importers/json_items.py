@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 CHUNK = 256 * 1024
+LONGEST_ITEM = 4 * 1024 * 1024  # a comment has a few hundred characters
 _BETWEEN = re.compile(r"[\s,]*")
 _decoder = json.JSONDecoder()
 
@@ -13,7 +14,7 @@ _decoder = json.JSONDecoder()
 def json_items(text: IO[str], start: re.Pattern[str]) -> Iterator[Any]:
     """Every item of the first array that `start`, which ends with its bracket, finds.
 
-    Raises `ValueError` when it breaks off.
+    Raises `ValueError` when it breaks off, and for an item of more than LONGEST_ITEM characters.
     """
     buffer = ""
     found = None
@@ -36,10 +37,12 @@ def json_items(text: IO[str], start: re.Pattern[str]) -> Iterator[Any]:
         try:
             item, place = _decoder.raw_decode(buffer, place)
         except ValueError:
+            if len(buffer) - place > LONGEST_ITEM:
+                raise ValueError("what stands there is no comment") from None
             more = text.read(wanted)
             if not more:
                 raise ValueError("the file breaks off") from None
-            wanted = min(wanted * 2, 1 << 26)  # one huge item is not decoded again for every small piece
+            wanted *= 2  # one huge item is not decoded again for every small piece
             buffer, place = buffer[place:] + more, 0
             continue
         wanted = CHUNK

@@ -1,5 +1,6 @@
 """What the importers of text logs share: stamps to UTC, the head of a file, a row as a message."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -10,6 +11,11 @@ from corpus.importers.made import IdMaker
 from corpus.importers.source import Options, Source
 from corpus.message import ChatMessage
 
+_NOTICE = re.compile(
+    r" (?:(?:just )?subscribed (?:at|with|for)\b|(?:is )?gift(?:ed|ing) (?:a |\d+ )?(?:Tier|month|Sub)"
+    r"|converted from a |is (?:continuing|paying forward) the Gift |is raiding\b|renewed their\b)",
+    re.IGNORECASE,
+)
 HEAD_LINES = 60
 HALF_A_DAY_S = 12 * 3600
 
@@ -93,6 +99,13 @@ def message_of(
     login = name.lower()
     made = ids.made(channel, login, text, stamp if sent_ms is None else sent_ms)
     return ChatMessage(made, channel, login, text, sent_ms, None, "" if name == login else name)
+
+
+def is_notice(message: ChatMessage) -> bool:
+    """Whether a log shows as somebody's line what the service wrote about them: `ann: ann subscribed at Tier 1. …`."""
+    about = len(message.login)
+    text = message.text
+    return text[:about].lower() == message.login and _NOTICE.match(text, about) is not None
 
 
 def action(text: str) -> str:

@@ -7,20 +7,23 @@ is slower, so memory stays flat.
 import marshal
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import ImportFileError
+from corpus.importers.lines import is_notice
 from corpus.importers.registry import IMPORTERS
-from corpus.importers.source import Importer, Options, Record, Skipped, Source
+from corpus.importers.source import LONGEST_LINE, Importer, Options, Record, Skipped, Source
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
 from corpus.records import Packed, pack
 
 BATCH = 10_000
 PARALLEL_BYTES = 4 * 1024 * 1024  # a second process takes a third of a second to start: not for less than this
+NOTICE = Skipped(0, "a notice, no chat", harmless=True)
+TOO_LONG = f"longer than {LONGEST_LINE // 1024} KiB"
 _KINDS: tuple[type[Moderation], ...] = (DeletedMessage, ClearedChatter, ClearedRoom)
 
 
@@ -52,11 +55,16 @@ def batches(source: Source, importer: Importer, options: Options) -> Iterator[Ba
             return
         rows += len(some)
         batch = Batch(len(some), [], [], [], source.consumed())
-        for record in some:
+        for number, record in enumerate(some, rows - len(some) + 1):
             if isinstance(record, ChatMessage):
-                batch.messages.append(pack(record))
+                if is_notice(record):
+                    batch.skipped.append(NOTICE)
+                elif len(record.text) > LONGEST_LINE:
+                    batch.skipped.append(Skipped(number, TOO_LONG))
+                else:
+                    batch.messages.append(pack(record))
             elif isinstance(record, Skipped):
-                batch.skipped.append(record)
+                batch.skipped.append(replace(record, why=TOO_LONG) if record.line in source.too_long else record)
             else:
                 batch.moderation.append((len(batch.messages), record))
         yield batch

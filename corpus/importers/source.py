@@ -3,17 +3,20 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, AnyStr, Protocol
 
 from corpus.errors import ImportFileError
 from corpus.message import ChatMessage, Moderation
 
 HEAD_BYTES = 64 * 1024
+LONGEST_LINE = 64 * 1024  # no row of any log is this long: a longer one is passed over, piece by piece
+LONGEST_SKIPPED = 256 * 1024 * 1024  # … and after so much of it the file is no log, however small it was packed
 GZIP_MAGIC = b"\x1f\x8b"
+UNREADABLE = "\0\n"
 _MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -45,7 +48,10 @@ class Options:
 
 @dataclass
 class Source:
-    """One file, opened as often as needed. `position` and `size` are bytes on disk, for a progress bar."""
+    """One file, opened as often as needed. `position` and `size` are bytes on disk, for a progress bar.
+
+    `too_long` are the numbers of lines that were passed over for their length; `UNREADABLE` stands in their place.
+    """
 
     path: Path
     size: int = 0
@@ -53,6 +59,7 @@ class Source:
     encoding: str = "utf-8"
     head: str = ""
     head_cut: bool = False
+    too_long: set[int] = field(default_factory=set)
     _raw: IO[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -78,7 +85,7 @@ class Source:
         """Line by line without line ends. Raises `ImportFileError` where a packed file is cut off."""
         try:
             with self.text() as text:
-                for line in text:
+                for line in self._bounded(text.readline, "\n", UNREADABLE):
                     yield line.rstrip("\r\n")
         except (OSError, EOFError, zlib.error) as error:
             raise ImportFileError(f"{self.path}: the file breaks off ({error})") from error
@@ -89,13 +96,27 @@ class Source:
             yield from (line.encode() for line in self.lines())
             return
         try:
-            with self._bytes() as lines:
+            with self._bytes() as opened:
                 first = True
-                for line in lines:
+                for line in self._bounded(opened.readline, b"\n", UNREADABLE.encode()):
                     yield line.removeprefix(_MARKS[2][0]) if first else line
                     first = False
         except (OSError, EOFError, zlib.error) as error:
             raise ImportFileError(f"{self.path}: the file breaks off ({error})") from error
+
+    def _bounded(self, readline: Callable[[int], AnyStr], end: AnyStr, instead: AnyStr) -> Iterator[AnyStr]:
+        """Lines of bounded length, `instead` for one that is longer: whatever a file holds, memory stays flat."""
+        for number, line in enumerate(iter(lambda: readline(LONGEST_LINE), end[:0]), 1):
+            if len(line) < LONGEST_LINE or line.endswith(end):
+                yield line
+                continue
+            self.too_long.add(number)
+            skipped = 0
+            while (piece := readline(LONGEST_LINE)) and not piece.endswith(end):
+                skipped += len(piece)
+                if skipped > LONGEST_SKIPPED:
+                    raise ImportFileError(f"{self.path}: line {number} has no end; this is no log of chat")
+            yield instead
 
     def consumed(self) -> int:
         """Bytes of the file read so far."""
