@@ -120,6 +120,8 @@ class CleaningTable(Table):
 
 CORPUS_TABLES: tuple[type[Table], ...] = (PathsTable, TwitchTable, CorpusTable, CleaningTable)
 
+ALIKE = 0.75  # from here on a key is taken for a misspelt one
+
 AnyTable = TypeVar("AnyTable", bound=Table)
 
 
@@ -167,9 +169,9 @@ def load_settings(
         given = values.get(name, {})
         if not isinstance(given, dict):
             raise SettingsError(f"{source}: {name} must be a table; write [{name}] and its keys below it")
-        _refuse_unknown(source, table, given)
+        _refuse_unknown(source, table, given, owned)
         override = overrides.get(name, {})
-        _refuse_unknown("environment", table, override)
+        _refuse_unknown("environment", table, override, owned)
         loaded[table] = _validate(source, table, given, override)
     if PathsTable in loaded:
         paths = cast(PathsTable, loaded[PathsTable])
@@ -202,10 +204,19 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _refuse_unknown(source: str, table: type[Table], given: Mapping[str, Any]) -> None:
+def _refuse_unknown(
+    source: str, table: type[Table], given: Mapping[str, Any], tables: Mapping[str, type[Table]]
+) -> None:
+    """Raises for the first key that is no setting: with the nearest one, of another table where that is far nearer."""
     for key in given:
-        if key not in table.model_fields:
-            raise SettingsError(f"{source}: [{table.table}] {key} is not a setting{_nearest(key, table.model_fields)}")
+        if key in table.model_fields:
+            continue
+        nearest = _nearest(key, table.model_fields)
+        if not difflib.get_close_matches(key, table.model_fields, cutoff=ALIKE):
+            elsewhere = {name: owner for owner, other in tables.items() for name in other.model_fields}
+            for name in difflib.get_close_matches(key, elsewhere, n=1, cutoff=ALIKE):
+                nearest = f"; did you mean {name} in [{elsewhere[name]}]?"
+        raise SettingsError(f"{source}: [{table.table}] {key} is not a setting{nearest}")
 
 
 def _validate(source: str, table: type[Table], given: dict[str, Any], override: dict[str, Any]) -> Table:

@@ -52,6 +52,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert said == "config.toml: [trainer] devise is not a setting; did you mean device?"
 
 
+def test_a_key_in_the_wrong_table_is_told_where_it_belongs(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "[trainer]\nblock_sise = 64\n")
+    assert said == "config.toml: [trainer] block_sise is not a setting; did you mean block_size in [model]?"
+    assert complaint(tmp_path, "", BACKCHAT_BOT__TEMPERATURE="1").endswith("did you mean temperature in [sampling]?")
+
+
 def test_an_unknown_table_names_the_nearest(tmp_path: Path) -> None:
     assert complaint(tmp_path, "[trainr]\n") == "config.toml: [trainr] is not a table; did you mean trainer?"
 
