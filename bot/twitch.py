@@ -35,6 +35,7 @@ from corpus.settings import PathsTable, TwitchTable
 log = logging.getLogger(__name__)
 
 EVENTS_WAITING = 10_000
+SPEAKING = "user:write:chat"
 VALIDATE_EVERY_S = 3600.0
 LOOK_AT_TOKENS_EVERY_S = 5.0
 FIRST_RETRY_S = 1.0
@@ -149,6 +150,8 @@ class TwitchChat:
         broadcaster_id = self._ids.get(line.channel)
         if self._companion is None:
             return Sent(drop_reason="not signed in to Twitch; run `backchat login`")
+        if SPEAKING not in self._companion.scopes:
+            return Sent(drop_reason=_mute(self._companion))
         if broadcaster_id is None:
             return Sent(drop_reason=f"#{line.channel} is not one of [twitch] channels")
         return await self._speech.send(self._companion, broadcaster_id, line)
@@ -267,6 +270,8 @@ class TwitchChat:
             of_companion += heard_by_companion(channel, broadcaster_id, companion.user_id)
             of_broadcasters.setdefault(broadcaster_id, []).extend(heard_by_broadcaster(channel, broadcaster_id))
         signed_in = self._keeper.signed_in
+        if SPEAKING not in companion.scopes:
+            self._tell(_mute(companion))
         mine = allowed(of_companion, companion, self._tell)
         if not any(wanted.essential for wanted in mine):
             raise SignInError(
@@ -373,6 +378,10 @@ class TwitchChat:
         while True:
             await self._sleep(self._validate_every_s)
             await self._validate(list(self._keeper.signed_in.accounts))
+
+
+def _mute(companion: Account) -> str:
+    return f"{companion.login} may not speak: that needs the scope {SPEAKING}; run `backchat login`"
 
 
 def batched(every: Sequence[str], size: int) -> Iterator[Sequence[str]]:

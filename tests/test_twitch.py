@@ -503,6 +503,21 @@ async def test_a_companion_that_may_not_read_says_which_scope_is_missing(
         await heard.until(lambda: any("user:read:chat" in event.detail for event in heard.of(ConnectionChanged)))
 
 
+async def test_a_companion_that_may_not_speak_listens_and_says_which_scope_is_missing(
+    twitch: FakeTwitch, signed_out: TokenFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    sign_in(twitch, signed_out, scopes=("user:read:chat",))
+    chat = open_chat(twitch, signed_out)
+    with caplog.at_level(logging.WARNING, logger="bot"):
+        async with listening(chat) as heard:
+            await twitch.chat("streamer", "viewer", "hello")
+            await heard.until(lambda: heard.texts == ["hello"])
+            told = "backchat may not speak: that needs the scope user:write:chat; run `backchat login`"
+            assert (await chat.send(OutgoingLine("streamer", "hello"))).drop_reason == told
+    assert [record.getMessage() for record in caplog.records].count(told) == 1
+    assert ("POST", "/helix/chat/messages") not in twitch.requests
+
+
 async def test_a_channel_that_does_not_exist_is_told_and_the_others_are_heard(
     twitch: FakeTwitch, tokens: TokenFile, caplog: pytest.LogCaptureFixture
 ) -> None:
