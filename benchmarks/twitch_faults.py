@@ -11,6 +11,7 @@ fault is handled; lost are messages that went out on an open, subscribed socket 
 import argparse
 import asyncio
 import dataclasses
+import io
 import json
 import logging
 import subprocess
@@ -34,6 +35,8 @@ from tests.fake_twitch import FakeTwitch
 from tests.stock_twitchio import stock_listening, stock_shard_listening
 from tests.twitch_faults import WEBSOCKET_FAULTS, FaultRow, suffer
 from tests.twitch_rig import Heard, Open, listening, open_chat, sign_in
+
+log = logging.getLogger(__name__)
 
 PATIENCE_S = 75.0
 AT_A_TIME = 6
@@ -74,7 +77,16 @@ async def one_fault(row: FaultRow, who: str, folder: Path) -> dict[str, Any]:
             async with listening(chat, dawdle_s=row.dawdle_s) as heard:
                 await asyncio.sleep(1)
                 outcome = await suffer(row, twitch, Numbered(heard), **patience)
-    return dataclasses.asdict(outcome)
+    return dataclasses.asdict(outcome) | leaked(twitch)
+
+
+LOGGED = io.StringIO()  # all that was logged in this process, which is one fault's
+
+
+def leaked(twitch: FakeTwitch) -> dict[str, int]:
+    """How many of the secrets that were ever issued stand in the log."""
+    text = LOGGED.getvalue()
+    return {"issued": len(twitch.secrets), "leaked": sum(secret in text for secret in twitch.secrets)}
 
 
 def provoke(twitch: FakeTwitch, name: str) -> int:
@@ -101,6 +113,7 @@ async def one_send(name: str, who: str, folder: Path) -> dict[str, Any]:
             try:
                 await user.send_message(text, sender=client.bot_id, token_for=client.bot_id)
             except Exception as error:
+                log.exception("twitchio could not send")
                 told.append(type(error).__name__)
 
         if who == "twitchio":
@@ -128,6 +141,7 @@ async def one_send(name: str, who: str, folder: Path) -> dict[str, Any]:
             "refreshes": spent,
             "told": ", ".join(sorted(set(told))),
             "later": any(said.text == "later" for said in twitch.said),
+            **leaked(twitch),
         }
 
 
@@ -158,6 +172,7 @@ async def one_close(who: str, folder: Path) -> dict[str, Any]:
         "told": f"{zombies} connections after close()",
         "later": zombies == 0,
         "seconds": 0,
+        **leaked(twitch),
     }
 
 
@@ -181,7 +196,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = {row.name: row for row in WEBSOCKET_FAULTS}
     if options.one:
-        logging.disable(logging.CRITICAL)
+        logging.basicConfig(stream=LOGGED, level=logging.DEBUG)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             if options.one in rows:
@@ -229,6 +244,10 @@ def main() -> None:
             )
     if sends.row_count:
         console.print(sends)
+    for who in (ours, theirs):
+        of_who = [result for (_, other), result in results.items() if other == who]
+        issued, found = (sum(result.get(key, 0) for result in of_who) for key in ("issued", "leaked"))
+        console.print(f"{who}: {found} of {issued} token values and secrets in its logs at DEBUG")
 
 
 COLUMNS = ("recovered", "seconds", "lost", "twice", "disordered")
