@@ -84,8 +84,8 @@ def mixture(task: Task) -> Iterator[Update | Outcome]:
     weights = weigh(count(young, aside), np.concatenate(_scores(network, aside)), young.familiarities)
     ngram = counted(data.train.documents)
     model = Mixture(network, ngram, weights)
-    trust = ", ".join(f"{share:.0%}" for share in weights.trust)
-    note = f"order {order}; trust in the GPT by how well the n-gram knows the context: {trust}"
+    least, most = min(weights.trust), max(weights.trust)
+    note = f"order {order}; trusts the GPT {least:.0%} to {most:.0%}, by how well the n-gram knows the context"
     yield Outcome(model, ngram.parameters + int(getattr(network, "parameters_count", 0)), note)
 
 
