@@ -40,7 +40,7 @@ class Channel:
     """What is remembered of one channel, all of it bounded."""
 
     conversation: deque[ChatMessage] = field(default_factory=lambda: deque(maxlen=CONVERSATION_LINES))
-    learned: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    heard: OrderedDict[str, str] = field(default_factory=OrderedDict)
     own_ids: deque[str] = field(default_factory=lambda: deque(maxlen=OWN_IDS))
     online: bool = True
     answered_ms: int | None = None
@@ -132,9 +132,7 @@ class Companion:
         if excluded or not self._awake(here):
             return []
         here.conversation.append(message)
-        here.learned[message.id] = message.login
-        if len(here.learned) > REMEMBERED_IDS:
-            here.learned.popitem(last=False)
+        self._heard(here, message)
         here.lines_since_spoken += 1
         actions: list[Action] = [Learn(message)]
         if self._called.search(message.text) or (message.reply_to in here.own_ids):
@@ -153,6 +151,7 @@ class Companion:
         if command is None:
             return []
         asked = Invocation(command.name, words, event, self.facts, now_ms)
+        self._heard(here, event.message)
         if command.free:
             return list(command.run(asked))
         if excluded or not self._awake(here) or (command.moderators_only and not asked.privileged):
@@ -216,6 +215,12 @@ class Companion:
             return False
         return here.lines_since_spoken >= self._settings.talk_after_lines
 
+    def _heard(self, here: Channel, message: ChatMessage) -> None:
+        """Remember whose message it was, so that what answers to it can be taken back; commands too."""
+        here.heard[message.id] = message.login
+        if len(here.heard) > REMEMBERED_IDS:
+            here.heard.popitem(last=False)
+
     def _awake(self, here: Channel) -> bool:
         return here.online or self._settings.offline
 
@@ -225,7 +230,7 @@ class Companion:
         ids = [message.id for message in here.conversation if gone(message.id, message.login)]
         here.conversation.clear()
         here.conversation.extend(kept)
-        ids += [message_id for message_id, login in here.learned.items() if gone(message_id, login)]
+        ids += [message_id for message_id, login in here.heard.items() if gone(message_id, login)]
         for message_id in ids:
-            here.learned.pop(message_id, None)
+            here.heard.pop(message_id, None)
         return [Unlearn(tuple(dict.fromkeys(ids)))] if ids else []

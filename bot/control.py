@@ -52,7 +52,7 @@ class Waiting:
 
 def write_private(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write JSON that only its owner can read, whole or not at all; `durable`: on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -235,15 +235,23 @@ class Mouth:
                 return line
         raise ControlError(f"no line {number} is waiting; look at the queue again")
 
-    def on_event(self, event: ChatEvent) -> None:
-        """What answers to something that has just been deleted does not wait for approval any more."""
+    def withdraw(self, message_id: str) -> None:
+        """What answers to a message that was deleted, or whose author has left, is not there to be approved."""
+        self.drop(lambda line: line.reply_to == message_id)
+
+    def drop(self, unwanted: Callable[[Line], bool]) -> None:
+        """Take lines out of the queue."""
         before = len(self._queue)
-        if isinstance(event, MessageDeleted):
-            self._drop(lambda waiting: waiting.line.reply_to == event.message_id)
-        elif isinstance(event, RoomCleared):
-            self._drop(lambda waiting: waiting.line.channel == event.channel)
+        self._drop(lambda waiting: unwanted(waiting.line))
         if len(self._queue) != before:
             self.changed()
+
+    def on_event(self, event: ChatEvent) -> None:
+        """What answers to something that has just been deleted does not wait for approval any more."""
+        if isinstance(event, MessageDeleted):
+            self.withdraw(event.message_id)
+        elif isinstance(event, RoomCleared):
+            self.drop(lambda line: line.channel == event.channel)
 
     def _write(self, state: ControlState) -> None:
         write_state(self._file, state)

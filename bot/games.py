@@ -5,7 +5,6 @@ Only guesses and points are kept, no money and no channel points; who is forgott
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from bot.actions import Action
 from bot.commands import Command, Invocation, count
+from bot.control import write_private
 from bot.facts import network_point
 
 log = logging.getLogger(__name__)
@@ -129,11 +129,8 @@ class Bets:
 
     def _write(self) -> None:
         """Replace the score file; a full disk costs the scores, not the companion."""
-        partial = self._file.with_suffix(f".{os.getpid()}.partial")
         try:
-            kept = {login: [score.name, score.points] for login, score in self.scores.items()}
-            partial.write_text(json.dumps(kept), encoding="utf-8")
-            partial.replace(self._file)
+            write_private(self._file, {login: [score.name, score.points] for login, score in self.scores.items()})
         except OSError as error:
             log.warning("%s: the scores cannot be kept: %s", self._file, error)
 

@@ -28,7 +28,7 @@ class Guards:
             self.forgotten = Forgotten(corpus.shingler)
             self.forgotten.hold(corpus.suppressed())
         self.memorisation = Memorisation(words=settings.memorised_words, people=settings.memorised_people, ready=False)
-        self.quarantine = Quarantine(folder / "quarantine.json", self._taken_back)
+        self.quarantine = Quarantine(folder / "quarantine.json", self._taken_back, companion=companion)
 
     @property
     def all(self) -> tuple[Guard, ...]:

@@ -24,7 +24,7 @@ def take_lock(data: Path, *, patience_s: float = WINDING_DOWN_S) -> IO[str]:
     Waits a little for the programs of a Backchat that was killed a moment ago to wind down. Raises `InstanceError`
     when another one is running.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = (data / LOCK_FILE).open("a+", encoding="utf-8")
     give_up_s = time.monotonic() + patience_s
     while not _lock(file):

@@ -60,6 +60,7 @@ class Performer:
         url: str,
         publish: Callable[[], None] = lambda: None,
         held: Callable[[], str] = lambda: "",
+        withdraw: Callable[[str], None] = lambda message_id: None,
     ) -> None:
         self._chat = chat
         self._companion = companion
@@ -77,6 +78,7 @@ class Performer:
         self._url = url
         self._publish = publish
         self._held = held
+        self._withdraw = withdraw
         self._generating: set[asyncio.Task[None]] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._said: deque[dict[str, Any]] = deque(maxlen=SAID_SHOWN)
@@ -136,6 +138,7 @@ class Performer:
         for message_id in action.message_ids:
             self._deleted[message_id] = None
             self._outbox.withdraw(message_id)
+            self._withdraw(message_id)
         while len(self._deleted) > REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
 
@@ -150,15 +153,18 @@ class Performer:
                 return
             prompt = verdict.text
         for _ in range(ATTEMPTS):
+            conversation = [message for message in request.conversation if message.id not in self._deleted]
             try:
-                candidates = await self._brain.reply(request.conversation, prompt, timeout_s=self._reply_s)
+                candidates = await self._brain.reply(conversation, prompt, timeout_s=self._reply_s)
             except NoAnswerError as error:
                 log.info("no answer: %s", error)
                 break
             except Exception:
                 log.exception("the voice failed; it is asked again next time")
                 break
-            for text in preferred(candidates, request.conversation, prompt):
+            if any(message.id in self._deleted for message in conversation):
+                continue  # what was deleted meanwhile may be what they answer to
+            for text in preferred(candidates, conversation, prompt):
                 if request.reply_to in self._deleted:
                     return
                 sent = await self._outbox.say(Line(request.channel, text, "reply", request.reply_to))

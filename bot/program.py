@@ -158,6 +158,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
             url=url,
             publish=report.publish,
             held=lambda: mouth.held,
+            withdraw=mouth.withdraw,
         )
         performer.handlers += [people.on_event, mouth.on_event, guards.on_event]
         guards.start()

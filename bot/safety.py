@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import profanex
@@ -147,8 +147,20 @@ class Gate:
         verdict = self._judge(line, kind)
         self.counts["passed" if verdict.allowed else str(verdict.reason)] += 1
         if verdict.reason is not None:
-            self.refusals.append(Refusal(self._now_ms(), kind, verdict.reason, verdict.detail, verdict.text))
+            kept = "" if verdict.reason == "forgotten" else verdict.text
+            self.refusals.append(Refusal(self._now_ms(), kind, verdict.reason, verdict.detail, kept))
         return verdict
+
+    def objections(self, text: str, kind: LineKind = "reply") -> list[Reason]:
+        """What the guards have against a line by now that once passed: asked of what waits or is kept. Not counted."""
+        found = (guard.objection(text, kind) for guard in self.guards)
+        return [objection[0] for objection in found if objection is not None]
+
+    def forget_refusals(self, latest: int) -> None:
+        """Take the words of people who have left out of the latest refusals."""
+        for at in range(max(0, len(self.refusals) - latest), len(self.refusals)):
+            if "forgotten" in self.objections(self.refusals[at].text):
+                self.refusals[at] = replace(self.refusals[at], text="")
 
     def check_prompt(self, words: str) -> Verdict:
         """Whether a viewer's words may condition the model. As `check`, but a short or repeated prompt is no fault."""

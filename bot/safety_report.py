@@ -24,6 +24,8 @@ class SafetyReport:
 
     def publish(self) -> None:
         """Tell the page and write the files, each only when it would say something new."""
+        self._mouth.drop(lambda line: bool(self._gate.objections(line.text, line.kind)))
+        self._gate.forget_refusals(SHOWN)
         mouth = self._mouth.report()
         refused = {reason: count for reason, count in self._gate.counts.items() if reason != "passed"}
         refusals = [

@@ -129,6 +129,16 @@ def test_a_deleted_message_leaves_the_conversation_and_is_unlearned() -> None:
     assert [message.id for message in request.conversation] == ["m2", "m3"]
 
 
+@pytest.mark.parametrize("text", ["!say my address is", "!loss"])
+@pytest.mark.parametrize("gone", [MessageDeleted("here", "m1"), ChatterCleared("here", "ann"), RoomCleared("here")])
+def test_a_deleted_command_takes_its_answer_back_too(
+    text: str, gone: MessageDeleted | ChatterCleared | RoomCleared
+) -> None:
+    bot = companion()
+    bot.on_event(said(text), 0)
+    assert bot.on_event(gone, 0) == [Unlearn(("m1",))]
+
+
 def test_everything_of_a_banned_chatter_is_unlearned_even_when_long_scrolled_away() -> None:
     bot = companion()
     for number in range(100):

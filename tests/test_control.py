@@ -12,11 +12,13 @@ from bot.cli import app
 from bot.commands import Invocation
 from bot.control import ControlError, Mouth, read_state, seconds_of, write_private
 from bot.facts import Facts
+from bot.memorisation import Forgotten
 from bot.outbox import Record
 from bot.safety import Gate
 from bot.safety_report import SafetyReport
 from bot.settings import SafetyTable
 from corpus.message import ChatMessage
+from corpus.store import Corpus
 
 LINE = Line("room", "hello chat")
 
@@ -136,6 +138,45 @@ def test_the_queue_keeps_only_the_newest_narration_and_nothing_that_answers_a_de
     mouth.hold(Line("room", "answer", reply_to="m7"), clock())
     mouth.on_event(MessageDeleted("room", "m7"))
     assert [waiting.line.text for waiting in mouth.queue] == ["step 2"]
+
+
+def test_what_answers_somebody_who_has_left_cannot_be_approved_any_more(tmp_path: Path, clock: Clock) -> None:
+    mouth = mouth_in(tmp_path, clock, speak="shadow")
+    told: list[int] = []
+    mouth.changed = lambda: told.append(len(mouth.queue))
+    for message_id in ("m7", "m8"):
+        mouth.hold(Line("room", "answer", reply_to=message_id), clock())
+    mouth.withdraw("m7")
+    mouth.withdraw("m9")
+    assert [waiting.line.reply_to for waiting in mouth.queue] == ["m8"]
+    assert told == [1, 2, 1]
+
+
+def test_the_words_of_who_is_forgotten_leave_queue_and_refusals(tmp_path: Path, clock: Clock) -> None:
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        corpus.append([ChatMessage("m1", "room", "anna", "Zanzibella opened the blue gate again", 1)])
+        forgotten = Forgotten(corpus.shingler)
+        gate, shown = Gate(guards=[forgotten]), []
+        mouth = mouth_in(tmp_path, clock, speak="shadow")
+        report = SafetyReport(gate, mouth, tmp_path, shown.append)
+        mouth.changed = report.publish
+        for text in ("she opened the blue gate", "hello chat"):
+            mouth.hold(replace(LINE, text=text), clock())
+        for text in ("/zanzibella opened the blue gate", "/ban me"):
+            gate.check(text)
+        report.publish()
+        assert len(shown[-1]["queue"]) == 2
+        corpus.forget("anna")
+        forgotten.hold(corpus.suppressed())
+        gate.check("Zanzibella opened the blue gate")
+        report.publish()
+        assert [line["text"] for line in shown[-1]["queue"]] == ["hello chat"]
+        assert [line["text"] for line in shown[-1]["refusals"]] == ["", "/ban me", ""]
+        forgotten.serves(corpus.last_removal())
+        report.publish()
+        assert [line["text"] for line in shown[-1]["refusals"]] == ["", "/ban me", ""]
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.suffix == ".json")
+    assert b"blue gate" not in written and b"hello chat" in written
 
 
 def test_budgets_bound_what_is_said_in_a_minute_and_in_an_hour(tmp_path: Path, clock: Clock) -> None:

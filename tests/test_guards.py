@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.actions import Line
-from bot.chat import MessageDeleted, MessageReceived, Sent
+from bot.chat import ChatterCleared, MessageDeleted, MessageReceived, Sent
 from bot.guards import Guards
 from bot.memorisation import Forgotten, Memorisation
 from bot.outbox import Record
@@ -158,6 +158,29 @@ def test_a_line_that_a_moderator_deleted_is_never_said_again_nor_anything_like_i
         assert restarted.objection("The Landlord eats soup at midnight!!", "reply")
         assert restarted.objection("well the landlord eats soup at night", "reply")
         assert restarted.objection("the landlord went home", "reply") is None
+
+
+def test_a_narration_that_is_deleted_takes_the_sample_it_quotes_along(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "quarantine.json")
+    for number, text in enumerate(
+        ['Loss 3.21. I would now say "the landlord eats soup"', "Training starts now, wish me luck"]
+    ):
+        quarantine.on_record(Record(0, Line("room", text, "narration"), Sent(message_id=f"own{number}")))
+        quarantine.on_event(MessageDeleted("room", f"own{number}"))
+    assert quarantine.objection('New best: "the landlord eats soup"', "narration")
+    assert quarantine.objection("the landlord eats soup", "reply")
+    assert quarantine.objection("Training starts now, wish me luck", "narration") is None
+
+
+def test_a_companion_that_is_timed_out_does_not_say_its_last_lines_again(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "quarantine.json", companion="backchat")
+    lines = ["the first of them is long ago", "one about the landlord", "two about the kettle", "three about the moon"]
+    for number, text in enumerate(lines):
+        quarantine.on_record(own_line(text, f"own{number}"))
+    quarantine.on_event(ChatterCleared("room", "somebody"))
+    assert not any(quarantine.objection(text, "reply") for text in lines)
+    quarantine.on_event(ChatterCleared("room", "backchat"))
+    assert [bool(quarantine.objection(text, "reply")) for text in lines] == [False, True, True, True]
 
 
 def test_what_taught_a_deleted_line_is_left_out_of_the_next_training(tmp_path: Path) -> None:

@@ -200,6 +200,21 @@ async def test_deleting_on_the_page_takes_the_line_from_every_page(scene: Scene,
         assert scene.room.recent == []
 
 
+async def test_a_question_that_is_deleted_leaves_the_answers_that_repeat_it(scene: Scene, browser: Any) -> None:
+    async with scene.served():
+        page, overlay = await opened(browser, scene.url()), await opened(browser, scene.url("/overlay?hold=0"))
+        first, second = scene.room.post(ANNA, "where do you live"), scene.room.post(Person("Ben"), "what is soup")
+        for asked in (first, second):
+            scene.companion_says(f"an answer to {asked.name}", reply_to=asked.id)
+        await overlay.wait_for_selector(".asked >> text=Ben: what is soup")
+        await page.wait_for_selector(".parent >> text=what is soup")
+        scene.room.delete(first.id)
+        scene.room.time_out("ben", 600)
+        await overlay.wait_for_selector(".asked", state="detached")
+        await page.wait_for_selector(".parent", state="detached")
+        assert await overlay.locator(".said .words").all_text_contents() == ["an answer to Anna", "an answer to Ben"]
+
+
 async def test_moderating_needs_no_mouse(scene: Scene, browser: Any) -> None:
     async with scene.served():
         for text in ("one", "two", "three"):

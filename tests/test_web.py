@@ -153,6 +153,17 @@ async def test_another_sites_page_can_neither_act_nor_listen(site: Served, heade
     assert refused.value.status == 403
 
 
+@pytest.mark.parametrize("header", [b"Authorization: Bearer \xff\xfe", b"Cookie: backchat_token=\xff", b"Host: \xff"])
+async def test_bytes_that_are_no_text_are_refused_like_any_wrong_token(header: bytes) -> None:
+    async with running(Access("0.0.0.0", "secret")) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        host = b"" if header.startswith(b"Host") else b"Host: 127.0.0.1\r\n"
+        writer.write(b"GET /control HTTP/1.1\r\n" + host + header + b"\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert int(answer.split()[1]) in (400, 401, 421)
+
+
 async def test_a_form_of_another_site_cannot_pass_for_json(site: Served) -> None:
     text = json.dumps({"name": "eve", "text": "hi"})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
@@ -344,6 +355,24 @@ async def test_what_a_viewer_asked_reaches_the_overlay_only_through_the_gate(sit
     site.room.post(site.room.companion, "no", reply_to=asked.id)
     own = site.pages.everything()["lines"][-1]
     assert own["own"] and own["reply"]["shown"] is None
+
+
+@pytest.mark.parametrize("gone", ["deleted", "timed out"])
+async def test_an_answer_does_not_go_on_repeating_a_question_that_is_gone(site: Served, gone: str) -> None:
+    asked = site.room.post(ANNA, "my address is secret")
+    site.room.post(site.room.companion, "no", reply_to=asked.id)
+    if gone == "deleted":
+        site.room.delete(asked.id)
+    else:
+        site.room.time_out("anna", 600)
+    (own,) = site.pages.everything()["lines"]
+    assert own["text"] == "no" and "reply" not in own
+
+
+async def test_a_name_that_the_gate_refuses_keeps_its_question_off_the_overlay(site: Served) -> None:
+    asked = site.room.post(Person("forbidden_name"), "hello")
+    site.room.post(site.room.companion, "hi", reply_to=asked.id)
+    assert site.pages.everything()["lines"][-1]["reply"]["shown"] is None
 
 
 def test_a_viewers_question_is_no_memorised_line_and_no_refusal_of_the_companion() -> None:

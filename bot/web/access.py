@@ -89,7 +89,7 @@ class Access:
             return True
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         given = request.query.get("token") or request.cookies.get(COOKIE) or bearer
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode())
 
 
 def policy(request: web.Request) -> str:

@@ -136,6 +136,9 @@ class Pages:
 
     def _remove(self, key: str, value: str) -> None:
         kept = [line for line in self._lines if line.get(key) != value]
+        for at, line in enumerate(kept):
+            if line.get("reply", {}).get(key) == value:  # an answer stays, what it repeats of the question goes
+                kept[at] = {name: part for name, part in line.items() if name != "reply"}
         self._lines.clear()
         self._lines.extend(kept)
         self.feed.news("removed", {key: value})
@@ -165,10 +168,12 @@ class Pages:
         if message.reply_to:
             parent = self.line(message.reply_to)
             if parent and "name" in parent:
-                line["reply"] = {"name": parent["name"], "text": parent["text"]}
+                line["reply"] = {key: parent[key] for key in ("id", "login", "name", "text")}
                 if event.own:
-                    # The overlay repeats what a viewer asked only as the gate lets it through.
-                    line["reply"]["shown"] = self._allow_question(parent["text"])
+                    # The overlay repeats what a viewer asked only as the gate lets it through, their name with it.
+                    asked = self._allow_question(parent["text"])
+                    named = asked and self._allow_question(f"{parent['name']}: {asked}")
+                    line["reply"]["shown"] = asked if named else None
         return line
 
 

@@ -71,6 +71,8 @@ export function chatLine(line, { names = [], companion = "" } = {}) {
   else if (!line.own) made.classList.add("human");
   if (!line.own && companion && line.text.toLowerCase().includes(companion.toLowerCase())) made.classList.add("calls");
   if (line.reply) {
+    made.dataset.askedId = line.reply.id ?? "";
+    made.dataset.asker = line.reply.login ?? "";
     const parent = element("div", "parent");
     parent.append(element("span", "arrow", "↳"), element("b", "", line.reply.name ?? "someone"), " ");
     parent.append(element("span", "", line.reply.text ?? ""));

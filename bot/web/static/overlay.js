@@ -43,6 +43,8 @@ function say(line) {
   item.dataset.id = line.id;
   item.dataset.login = line.login;
   // What a viewer wrote is repeated here only where it passed the same gate as the companion's own lines.
+  item.dataset.askedId = line.reply?.id ?? "";
+  item.dataset.asker = line.reply?.login ?? "";
   if (line.reply?.shown) item.append(element("span", "asked", `${line.reply.name}: ${line.reply.shown}`));
   item.append(element("span", "bot", "BOT"), element("span", "name", line.name), words(line));
   shown.say.append(item);
@@ -53,7 +55,11 @@ function say(line) {
 }
 
 function drop(matches) {
-  for (const item of [...(shown.say?.children ?? [])]) if (matches(item.dataset)) item.remove();
+  for (const item of [...(shown.say?.children ?? [])]) {
+    if (matches(item.dataset)) item.remove();
+    // An answer stays, what it repeats of a deleted question goes.
+    else if (matches({ id: item.dataset.askedId, login: item.dataset.asker })) item.querySelector(".asked")?.remove();
+  }
 }
 
 function draw(run) {

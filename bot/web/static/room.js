@@ -85,7 +85,10 @@ scroller.addEventListener("keydown", (event) => {
 });
 
 function drop(matches) {
-  for (const item of [...log.children]) if (matches(item.dataset)) item.remove();
+  for (const item of [...log.children]) {
+    if (matches(item.dataset)) item.remove();
+    else if (matches({ id: item.dataset.askedId, login: item.dataset.asker })) item.querySelector(".parent")?.remove();
+  }
 }
 
 // Typing
