@@ -71,6 +71,7 @@ class Collector:
         names = list(dict.fromkeys(name.lstrip("#").lower() for name in channels))
         chance = chance or random.Random()
         self.channels = names
+        self._names = frozenset(names)
         self.links = [
             Link(endpoint, names[start : start + CHANNELS_A_LINK], now_ms=steady_ms, chance=chance)
             for start in range(0, len(names), CHANNELS_A_LINK)
@@ -191,7 +192,7 @@ class Collector:
     def _on_chat(self, line: IrcLine) -> None:
         now = self._now_ms()
         event = chat_of(line, fallback_ms=now)
-        if event is None:
+        if event is None or event.channel not in self._names:
             return
         if not self._pending:
             self._pending_since = self._steady_ms()
@@ -202,7 +203,7 @@ class Collector:
         self._heard[event.channel] = heard_ms
 
     def _on_joined(self, channel: str, at_ms: int) -> None:
-        if channel in self._joined or channel not in self.channels:
+        if channel in self._joined or channel not in self._names:
             return
         self._joined.add(channel)
         gap = self._corpus.listening(channel, at_ms)

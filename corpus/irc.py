@@ -9,6 +9,7 @@ from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMess
 ANONYMOUS = "justinfan"
 CAPABILITIES = "CAP REQ :twitch.tv/tags twitch.tv/commands"
 
+LATEST_MS = 1 << 46  # the year 4199: no clock is so wrong that a later time means anything
 _UNESCAPED = {":": ";", "s": " ", "\\": "\\", "r": "\r", "n": "\n"}
 _ESCAPED = {";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n"}
 
@@ -84,9 +85,7 @@ def chat_of(line: IrcLine, *, fallback_ms: int | None = None) -> ChatMessage | M
         if not line.trailing:
             return ClearedRoom(line.channel, at_ms)
         seconds = line.tags.get("ban-duration", "")
-        return ClearedChatter(
-            line.channel, line.trailing.strip().lower(), at_ms, int(seconds) if seconds.isdecimal() else None
-        )
+        return ClearedChatter(line.channel, line.trailing.strip().lower(), at_ms, _number(seconds))
     return None
 
 
@@ -118,8 +117,13 @@ def _message(line: IrcLine, fallback_ms: int | None) -> ChatMessage | None:
 
 
 def _time(line: IrcLine, fallback_ms: int | None) -> int | None:
-    sent = line.tags.get("tmi-sent-ts", "")
-    return int(sent) if sent.isascii() and sent.isdecimal() and len(sent) < 18 else fallback_ms
+    at_ms = _number(line.tags.get("tmi-sent-ts", ""))
+    return at_ms if at_ms is not None and at_ms < LATEST_MS else fallback_ms
+
+
+def _number(digits: str) -> int | None:
+    """None for what is no number, or for one so long that it means nothing."""
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 18 else None
 
 
 @lru_cache(maxsize=1024)
@@ -134,9 +138,10 @@ def _emotes(tag: str, length: int, shift: int) -> tuple[Emote, ...]:
     for part in tag.split("/"):
         name, _, ranges = part.partition(":")
         for one in ranges.split(","):
-            start, _, end = one.partition("-")
-            if start.isdecimal() and end.isdecimal() and int(start) <= int(end) and int(end) + shift < length:
-                found.append(Emote(name, int(start) + shift, int(end) + 1 + shift))
+            first, _, last = one.partition("-")
+            start, end = _number(first), _number(last)
+            if start is not None and end is not None and start <= end and end + shift < length:
+                found.append(Emote(name, start + shift, end + 1 + shift))
     return tuple(sorted(found, key=lambda emote: emote.start))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from corpus.cleaning_shown import Shown
-    from corpus.records import ChannelSummary
+    from corpus.records import ChannelSummary, Gap
     from corpus.settings import Settings
     from corpus.statistics import Content
     from corpus.store import Corpus
@@ -51,12 +51,13 @@ def stats(channel: Channel = None, as_json: AsJson = False) -> None:
         contents = [content_of(corpus.messages(channel=one.channel), rules) for one in channels]
         days = [corpus.days(one.channel) for one in channels]
         unseen = [len(corpus.unseen(one.channel)) for one in channels]
+        gaps = [corpus.gaps(one.channel) for one in channels]
     if as_json:
         _print_json(
             {
                 "channels": [
-                    _as_values(one, content, dict(per_day), held)
-                    for one, content, per_day, held in zip(channels, contents, days, unseen, strict=True)
+                    _as_values(one, content, dict(per_day), held, missed)
+                    for one, content, per_day, held, missed in zip(channels, contents, days, unseen, gaps, strict=True)
                 ]
             }
         )
@@ -66,8 +67,9 @@ def stats(channel: Channel = None, as_json: AsJson = False) -> None:
         console.print("No messages are kept yet; `backchat import FILE` or `backchat run` brings some.")
     if len(channels) > 1:
         _print_overview(console, channels, days)
-    for one, content, per_day, held in islice(zip(channels, contents, days, unseen, strict=True), IN_DETAIL):
-        _print_channel(console, one, content, per_day, held)
+    every = zip(channels, contents, days, unseen, gaps, strict=True)
+    for one, content, per_day, held, missed in islice(every, IN_DETAIL):
+        _print_channel(console, one, content, per_day, held, missed)
     if len(channels) > IN_DETAIL:
         console.print("`backchat stats --channel NAME` shows another channel like this.")
 
@@ -93,7 +95,9 @@ def _print_overview(
     console.print(table)
 
 
-def _as_values(one: "ChannelSummary", content: "Content", days: dict[str, int], unseen: int) -> dict[str, Any]:
+def _as_values(
+    one: "ChannelSummary", content: "Content", days: dict[str, int], unseen: int, gaps: "Sequence[Gap]"
+) -> dict[str, Any]:
     return {
         "channel": one.channel,
         "messages": one.messages,
@@ -106,6 +110,7 @@ def _as_values(one: "ChannelSummary", content: "Content", days: dict[str, int], 
         "first_ms": one.first_ms,
         "last_ms": one.last_ms,
         "days": days,
+        "gaps": {"count": len(gaps), "ms": sum(gap.ended_ms - gap.began_ms for gap in gaps)},
         "learned": content.learned,
         "characters": content.characters,
         "dropped": dict(content.dropped),
@@ -117,7 +122,12 @@ def _as_values(one: "ChannelSummary", content: "Content", days: dict[str, int], 
 
 
 def _print_channel(
-    console: "Console", one: "ChannelSummary", content: "Content", days: list[tuple[str, int]], unseen: int
+    console: "Console",
+    one: "ChannelSummary",
+    content: "Content",
+    days: list[tuple[str, int]],
+    unseen: int,
+    gaps: "Sequence[Gap]",
 ) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -139,6 +149,12 @@ def _print_channel(
         table.add_row("", f"{_count(spoken, 'day')} with chat of {len(days):,}; most on {busiest[0]}: {busiest[1]:,}")
     else:
         table.add_row("a day, UTC", "the log had no times")
+    if gaps:
+        lengths = [gap.ended_ms - gap.began_ms for gap in gaps]
+        table.add_row(
+            "not listened",
+            f"{_length(sum(lengths))} in {_count(len(gaps), 'gap')}, the longest {_length(max(lengths))}",
+        )
     table.add_row("said before", f"{one.duplicates:,} ({one.duplicates / max(1, one.messages):.0%})")
     spam = content.spam.total()
     table.add_row("spam", f"{spam:,} ({spam / learnable:.1%}){_kinds(content.spam)}")
@@ -324,6 +340,13 @@ def _kinds(counted: Any) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _length(ms: int) -> str:
+    seconds = ms / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _moment(at_ms: int | None) -> str:

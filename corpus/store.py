@@ -43,6 +43,7 @@ WAL_PAGES = 4_000  # 16 MiB of log before it is copied into the file: a page wri
 CHUNK = 5_000
 PAGE = 5_000
 CHATTERS_KEPT = 200_000  # logins kept in memory; beyond it the cache starts anew
+CHANNELS_KEPT = 1_000
 SAME_MS = 2_000  # two tools stamp one message up to this far apart
 WINDOW_MS = 10_000
 CHECKPOINT_WAIT_MS = 1_000
@@ -135,7 +136,9 @@ class Corpus:
                     f"{database.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
                 )
             else:
-                database.parent.mkdir(parents=True, exist_ok=True)
+                database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not database.exists():
+                    database.touch(mode=0o600)  # SQLite gives its other files the same
                 connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -203,11 +206,19 @@ class Corpus:
                 inserted, deleted = self._insert(rows)
                 kept += inserted - deleted
                 refused += deleted
-            for channel in self._channels.values():
-                if channel.timeless != channel.timeless_stored:
-                    channel.timeless_stored = channel.timeless
-                    self._db.execute("UPDATE channel SET timeless = ? WHERE id = ?", (channel.timeless, channel.id))
+                if len(self._channels) > CHANNELS_KEPT:
+                    self._note_timeless()
+                    self._channels.clear()
+                    self._chatters_cached = 0
+            self._note_timeless()
         return Appended(kept=kept, duplicates=total - kept - refused, refused=refused)
+
+    def _note_timeless(self) -> None:
+        """Store how many rows without a time each channel has by now."""
+        for channel in self._channels.values():
+            if channel.timeless != channel.timeless_stored:
+                channel.timeless_stored = channel.timeless
+                self._db.execute("UPDATE channel SET timeless = ? WHERE id = ?", (channel.timeless, channel.id))
 
     def _rows(self, messages: Sequence[Packed], live: bool) -> list[_Row]:
         """The rows to insert, each with its new number: without whom nothing is stored of."""
@@ -592,7 +603,13 @@ class Corpus:
         if keep_days <= 0:
             return 0
         with self._writing():
-            return self._remove("sent_ms < ?", (self._now_ms() - keep_days * DAY_MS,), None)
+            expired = self._remove("sent_ms < ?", (self._now_ms() - keep_days * DAY_MS,), None)
+            if expired:  # names are kept no longer than what they said
+                self._db.execute(
+                    "DELETE FROM chatter WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.chatter = chatter.id)"
+                )
+                self._bump_consent()
+            return expired
 
     def _whose(self, login: str, channel_id: int) -> tuple[str, tuple[Any, ...]]:
         where = "chatter = (SELECT id FROM chatter WHERE login = ?)"

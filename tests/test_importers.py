@@ -1,7 +1,11 @@
 """Every log format is known by its content, read whole, and adds nothing the second time."""
 
+import csv
 import gzip
+import io
 import json
+import tracemalloc
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import BackchatError, ImportFileError
 from corpus.importers.importing import Summary, import_file
+from corpus.importers.made import IdMaker
 from corpus.importers.registry import IMPORTERS, files_of, importer_of
 from corpus.importers.screen import import_all
 from corpus.importers.source import Options, Record, Skipped, Source
@@ -371,51 +376,312 @@ def test_no_bytes_at_all_make_an_importer_raise_anything_but_our_own_error(
 
 
 _name = st.from_regex(r"[a-z][a-z0-9_]{2,15}", fullmatch=True)
-_text = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=50
+_text = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=50)
+    .map(lambda text: " ".join(text.split()))
+    .filter(bool)
 )
-_said = st.lists(st.tuples(_name, _text, st.integers(0, 86_399)), min_size=1, max_size=8)
+_said = st.lists(st.tuples(_name, _text, st.integers(0, 86_399)), min_size=1, max_size=8).map(
+    lambda said: sorted(said, key=lambda one: one[2])
+)
+Said = list[tuple[str, str, int]]
+MIDNIGHT = NOON - 12 * 3600 * 1000
 
-WRITERS = {
+
+def clock(second: int) -> str:
+    return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+
+
+def iso(second: int) -> str:
+    return f"2024-01-01T{clock(second)}Z"
+
+
+def table(said: Said) -> str:
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["time", "channel", "user", "text"])
+    writer.writerows([iso(second), "den", user, text] for user, text, second in said)
+    return rows.getvalue()
+
+
+# How each tool writes down who said what, when (seconds into the day).
+WRITERS: dict[str, Callable[[Said], str]] = {
+    "TwitchDownloader JSON": lambda said: json.dumps(
+        {
+            "streamer": {"login": "den"},
+            "comments": [
+                {
+                    "_id": f"c{number}",
+                    "created_at": iso(second),
+                    "content_offset_seconds": second,
+                    "commenter": {"name": user, "display_name": user.title(), "_id": "1"},
+                    "message": {"body": text, "fragments": [{"text": text, "emoticon": None}]},
+                }
+                for number, (user, text, second) in enumerate(said)
+            ],
+        },
+        ensure_ascii=False,
+    ),
+    "rustlog NDJSON": lambda said: "".join(
+        json.dumps(
+            {
+                "text": text,
+                "displayName": user.title(),
+                "timestamp": iso(second),
+                "id": f"n{number}",
+                "tags": {},
+                "username": user,
+                "channel": "den",
+                "raw": "",
+                "type": 1,
+            }
+        )
+        + "\n"
+        for number, (user, text, second) in enumerate(said)
+    ),
     "JSONL": lambda said: "".join(
-        json.dumps({"ts": NOON + second * 1000, "channel": "den", "user": user, "text": text}) + "\n"
-        for user, text, second in said
-    ),
-    "TwitchDownloader text": lambda said: "".join(
-        f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02} UTC] {user}: {text}\n"
-        for user, text, second in said
-    ),
-    "rustlog text": lambda said: "".join(
-        f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}] #den {user}: {text}\n"
+        json.dumps({"ts": MIDNIGHT + second * 1000, "channel": "den", "user": user, "text": text}) + "\n"
         for user, text, second in said
     ),
     "raw IRC (justlog)": lambda said: "".join(
-        f"@id={number};tmi-sent-ts={second * 1000} :{user}!{user}@{user} PRIVMSG #den :{text}\n"
+        f"@id={number};tmi-sent-ts={MIDNIGHT + second * 1000} :{user}!{user}@{user} PRIVMSG #den :{text}\n"
         for number, (user, text, second) in enumerate(said)
+    ),
+    "rustlog text": lambda said: "".join(
+        f"[2024-01-01 {clock(second)}] #den {user}: {text}\n" for user, text, second in said
+    ),
+    "Chatterino": lambda said: (
+        "# Start logging at 2024-01-01 00:00:00 Coordinated Universal Time\n"
+        + "".join(f"[{clock(second)}] {user}: {text}\n" for user, text, second in said)
+    ),
+    "tcd": lambda said: "".join(
+        f"[{second // 3600}:{second // 60 % 60:02}:{second % 60:02}] <{user}> {text}\n" for user, text, second in said
     ),
     "Chatty": lambda said: (
         "# Log started: 2024-01-01 00:00:00 +0000\n"
-        + "".join(
-            f"[2024-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}] <{user}> {text}\n"
-            for user, text, second in said
-        )
+        + "".join(f"[2024-01-01 {clock(second)}] <@%{user}> {text}\n" for user, text, second in said)
     ),
-    "tcd": lambda said: "[0:00:00] <first> line\n" + "".join(f"[1:00:00] <{user}> {text}\n" for user, text, _ in said),
+    "TwitchDownloader text": lambda said: "".join(
+        f"[2024-01-01 {clock(second)} UTC] {user}: {text}\n" for user, text, second in said
+    ),
+    "CSV": table,
     "plain text": lambda said: "".join(f"{user}: {text}\n" for user, text, _ in said),
 }
+TIMELESS = {"tcd", "plain text"}
+
+
+def test_every_importer_has_a_writer_and_a_fixture() -> None:
+    names = {importer.name for importer in IMPORTERS}
+    assert set(WRITERS) == names
+    assert set(FORMATS) == names
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=_said)
-def test_what_a_tool_wrote_is_what_is_read(tmp_path: Path, name: str, said: list[tuple[str, str, int]]) -> None:
+def test_what_a_tool_wrote_is_what_is_read(tmp_path: Path, name: str, said: Said) -> None:
     file = tmp_path / "log"
     file.write_text(WRITERS[name](said), encoding="utf-8", newline="")
     source = Source.of(file)
     chosen = next(one for one in IMPORTERS if one.name == name)
     read = [one for one in chosen.read(source, Options("den", UTC)) if isinstance(one, ChatMessage)]
-    expected = [(user, text) for user, text, _ in said]
-    assert [(one.login, one.text) for one in read][-len(expected) :] == expected
+    assert [(one.login, one.text) for one in read] == [(user, text) for user, text, _ in said]
+    times = [None if name in TIMELESS else MIDNIGHT + second * 1000 for _, _, second in said]
+    assert [one.sent_ms for one in read] == times
+    assert len({one.id for one in read}) == len(read)
+
+
+# ---- odd and hostile logs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nulled", ["body", "fragments", "user_badges", "created_at", "_id", "commenter", "message"])
+def test_a_null_in_a_vod_costs_at_most_its_own_row(tmp_path: Path, nulled: str) -> None:
+    log = json.loads(json.dumps(DOWNLOADED))
+    first = log["comments"][0]
+    (first["message"] if nulled in first["message"] else first)[nulled] = None
+    del log["FileInfo"], log["comments"][2]
+    file = tmp_path / "vod.json"
+    file.write_text(json.dumps(log))
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summary = imported(corpus, file)
+        assert summary.appended.kept + summary.skipped.total() == 2
+        assert ("bob", "only fragments", 1000) in kept(corpus)
+        assert imported(corpus, file).appended.kept == 0
+
+
+def test_an_older_export_without_a_streamer_is_a_bare_list(tmp_path: Path) -> None:
+    file = tmp_path / "vod.json"
+    file.write_text(json.dumps([{**one, "channel_id": "55"} for one in DOWNLOADED["comments"]], indent=2))  # type: ignore[index]
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        assert imported(corpus, file, channel=None).appended.kept == 2
+        assert corpus.channels() == ["channel-55"]
+
+
+def test_a_day_goes_on_after_midnight_and_a_header_in_the_middle_begins_another(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    file.write_text(
+        "# Start logging at 2024-01-01 23:59:00 CET\n[23:59:59] ann: old year\n[00:00:01] ann: next day\n"
+        "# Start logging at 2024-01-05 12:00:00 CET\n[12:00:00] ann: later\n"
+    )
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        imported(corpus, file, channel="den")
+        assert [(text, (at_ms or 0) // 1000) for _, text, at_ms in kept(corpus)] == [
+            ("old year", 11 * 3600 + 59 * 60 + 59),
+            ("next day", 12 * 3600 + 1),
+            ("later", 4 * 86_400),
+        ]
+
+
+def test_a_colon_in_a_text_is_no_second_speaker(tmp_path: Path) -> None:
+    for name in ("Chatterino", "rustlog text", "TwitchDownloader text", "plain text"):
+        file = tmp_path / "log"
+        file.write_text(WRITERS[name]([("ann", "well: that is it", 5), ("ann", "x y: z", 6)]))
+        read = next(one for one in IMPORTERS if one.name == name).read(Source.of(file), Options("den", UTC))
+        assert [(one.login, one.text) for one in read if isinstance(one, ChatMessage)] == [
+            ("ann", "well: that is it"),
+            ("ann", "x y: z"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann subscribed at Tier 1. They've subscribed for 16 months!",
+        "ann subscribed with Prime.",
+        "ann is gifting 20 Tier 1 Subs to den's community!",
+        "ann gifted a Tier 1 sub to bob!",
+        "ann converted from a Prime sub to a Tier 1 sub!",
+    ],
+)
+def test_a_notice_that_a_log_shows_as_a_line_of_its_chatter_is_no_chat(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "log"
+    file.write_text(WRITERS["JSONL"]([("ann", text, 1), ("bob", text, 2), ("ann", "ann subscribed? no way", 3)]))
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summary = imported(corpus, file)
+        assert [login for login, _, _ in kept(corpus)] == ["bob", "ann"]
+        assert (summary.no_chat, summary.skipped.total()) == (1, 0)
+
+
+def test_strict_stores_nothing_of_a_file_that_it_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "chat.jsonl"
+    rows = [("ann", f"line {number}", number) for number in range(25_000)]
+    file.write_text(WRITERS["JSONL"](rows) + "torn\n")
+    source = Source.of(file)
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        with pytest.raises(ImportFileError, match=r"chat\.jsonl:25001: not a JSON object"):
+            import_file(corpus, source, importer_of(source), Options(None, UTC), strict=True)
+        assert corpus.count() == 0
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(ImportFileError, match="the file is empty"):
+        importer_of(Source.of(tmp_path / "empty"))
+
+
+def packed(file: Path, *parts: bytes) -> Path:
+    with gzip.open(file, "wb", compresslevel=1) as opened:
+        for part in parts:
+            opened.write(part)
+    return file
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+GOOD = WRITERS["JSONL"]([("ann", "hi", 1)]).encode()
+
+
+def test_a_line_without_an_end_is_passed_over_in_little_memory(tmp_path: Path) -> None:
+    file = packed(tmp_path / "bomb.gz", GOOD, *[b"x" * 1_000_000] * 100, b"\n", GOOD.replace(b"hi", b"after"))
+    assert file.stat().st_size < 1_000_000
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summaries: list[Summary] = []
+        assert peak_bytes(lambda: summaries.append(imported(corpus, file))) < 20_000_000
+        assert dict(summaries[0].skipped) == {"longer than 64 KiB": 1}
+        assert summaries[0].examples[0].line == 2
+        assert [text for _, text, _ in kept(corpus)] == ["hi", "after"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_file_that_never_ends_its_line_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr("corpus.importers.source.LONGEST_SKIPPED", 1_000_000)
+    file = packed(tmp_path / "bomb.gz", (GOOD.decode() + "x" * 3_000_000).encode(encoding))
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summary = imported(corpus, file)
+        assert [text for _, text, _ in kept(corpus)] == ["hi"]
+        assert "has no end" in summary.examples[0].why
+
+
+def test_a_comment_without_an_end_is_given_up_in_little_memory(tmp_path: Path) -> None:
+    start = json.dumps({"streamer": {"login": "den"}, "comments": DOWNLOADED["comments"]}).removesuffix("]}")
+    file = packed(tmp_path / "bomb.gz", start.encode(), b', {"message": {"body": "', *[b"x" * 1_000_000] * 60, b'"}}]}')
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        summaries: list[Summary] = []
+        assert peak_bytes(lambda: summaries.append(imported(corpus, file))) < 60_000_000
+        assert corpus.count() == 2
+        assert any("the rest cannot be read" in why for why in summaries[0].skipped)
+
+
+@pytest.mark.parametrize("deep", ["[" * 30_000, '{"a":' * 10_000, '{"text": ' + "[" * 30_000])
+def test_deep_json_is_a_row_that_cannot_be_read(tmp_path: Path, deep: str) -> None:
+    (tmp_path / "log.jsonl").write_bytes(GOOD + deep.encode() + b"\n" + GOOD.replace(b"hi", b"after"))
+    (tmp_path / "log.ndjson").write_text(FORMATS["rustlog NDJSON"][1] + deep + "\n")
+    (tmp_path / "vod.json").write_text(json.dumps(DOWNLOADED).replace('{"_id": "c3"', deep + '{"_id": "c3"'))
+    for name, count in (("log.jsonl", 2), ("log.ndjson", 2), ("vod.json", 2)):
+        with Corpus.open(tmp_path / f"{name}.db") as corpus:
+            summary = imported(corpus, tmp_path / name)
+            assert (corpus.count(), summary.skipped.total() > 0) == (count, True), name
+
+
+@pytest.mark.parametrize("digits", ["9" * 17, "9" * 30, "9" * 5_000, "-1", "1e308", "NaN"])
+def test_numbers_that_mean_nothing_end_no_import(tmp_path: Path, digits: str) -> None:
+    (tmp_path / "log.txt").write_text(
+        f"@id=a;emotes=25:0-{digits};tmi-sent-ts={digits} :ann!ann@ann PRIVMSG #den :hi\n"
+        f"@ban-duration={digits};tmi-sent-ts=1 :tmi CLEARCHAT #den :bob\n"
+        f"@id=b;tmi-sent-ts={NOON} :ann!ann@ann PRIVMSG #den :there\n"
+    )
+    (tmp_path / "log.jsonl").write_text(
+        f'{{"ts": {digits}, "channel": "den", "user": "ann", "text": "hi"}}\n'
+        f'{{"ts": "{digits}", "channel": "den", "user": "ann", "text": "hi"}}\n' + GOOD.decode()
+    )
+    (tmp_path / "log.csv").write_text(f"time,channel,user,text\n{digits},den,ann,hi\n{NOON},den,ann,there\n")
+    for name in ("log.txt", "log.jsonl", "log.csv"):
+        with Corpus.open(tmp_path / f"{name}.db") as corpus:
+            imported(corpus, tmp_path / name)
+            assert corpus.count() >= 1, name
+            assert corpus.days("den"), name
+
+
+def test_a_flood_of_one_line_in_one_instant_takes_no_longer_than_others() -> None:
+    ids = IdMaker()
+    made = {ids.made("den", "ann", "same", NOON) for _ in range(100_000)}
+    assert len(made) == 100_000
+
+
+def test_a_log_of_ever_new_channels_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corpus.store.CHANNELS_KEPT", 10)
+    monkeypatch.setattr("corpus.store.CHUNK", 7)
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        "".join(
+            json.dumps({"ts": None, "channel": f"room{number % 40}", "user": "ann", "text": f"line {number}"}) + "\n"
+            for number in range(400)
+        )
+    )
+    with Corpus.open(tmp_path / "chat.db") as corpus:
+        assert imported(corpus, log, channel=None).appended.kept == 400
+        assert len(corpus._channels) <= 10 + 7
+        assert {one.messages for one in corpus.summaries()} == {10}
+        assert set(corpus._db.execute("SELECT timeless FROM channel").fetchall()) == {(10,)}
 
 
 @pytest.mark.shared_data

@@ -11,7 +11,8 @@ from corpus.message import ClearedChatter, ClearedRoom, DeletedMessage, Moderati
 _HEADER = re.compile(r"^# Start logging at (\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
 _FILE = re.compile(r"^(?:(?P<channel>\w+)-)?(\d{4})-(\d\d)-(\d\d)\.log(?:\.gz)?$")
 _STAMPED = re.compile(r"^\[(\d\d):(\d\d):(\d\d)\] {1,2}(.*)$", re.DOTALL)
-_SAID = re.compile(r"^(?:(\S{1,50}) )?([A-Za-z0-9_]{1,25}): (.+)$", re.DOTALL)
+# A localised name stands before the login: `名前 login: text`.
+_SAID = re.compile(r"^(?:(?=\S*[^\x00-\x7f])(\S{1,50}) )?([A-Za-z0-9_]{1,25}): (.+)$", re.DOTALL)
 _DURATION = r"(\d[\dsmhdw ]*)"
 # Moderation is told in sentences, some of them signed like chat: `somemod: somemod timed out someuser for 7d.`
 _TIMED_OUT = re.compile(rf"^(?:\w+ timed out (\w+) for|(\w+) has been timed out for) {_DURATION}", re.IGNORECASE)

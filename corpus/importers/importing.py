@@ -45,8 +45,11 @@ def import_file(
 ) -> Summary:
     """Read a whole file into the corpus; without one, only count. Each batch is one transaction.
 
-    `strict` raises `ImportFileError` at the first row that cannot be read; batches before it stay.
+    `strict` raises `ImportFileError` for the first row that cannot be read, with nothing of the file stored: it reads
+    the file twice.
     """
+    if strict and corpus is not None:
+        import_file(None, source, importer, options, strict=True)
     summary = Summary(source.path.name, importer.name)
     beside = source.size >= PARALLEL_BYTES and (os.cpu_count() or 1) > 1
     before = 0 if corpus is None else corpus.last_row()

@@ -16,7 +16,7 @@ class IdMaker:
 
     def __init__(self) -> None:
         self._stamp: int | None = None
-        self._instant: set[str] = set()
+        self._instant: dict[str, int] = {}  # how many there were of each
         self._before: deque[bytes] = deque(maxlen=CONTEXT)
 
     def made(self, channel: str, login: str, text: str, sent_ms: int | None) -> str:
@@ -30,10 +30,7 @@ class IdMaker:
         if sent_ms != self._stamp:
             self._stamp = sent_ms
             self._instant.clear()
-        first = made = f"~{sent_ms:x}.{zlib.crc32(content):08x}"  # the time first: neighbours stay neighbours on disk
-        nth = 0
-        while made in self._instant:
-            nth += 1
-            made = f"{first}.{nth}"
-        self._instant.add(made)
-        return made
+        made = f"~{sent_ms:x}.{zlib.crc32(content):08x}"  # the time first: neighbours stay neighbours on disk
+        nth = self._instant.get(made, 0)
+        self._instant[made] = nth + 1
+        return f"{made}.{nth}" if nth else made

@@ -35,6 +35,8 @@ IMPORTERS: tuple[Importer, ...] = (
 
 def importer_of(source: Source) -> Importer:
     """The importer for a file. Raises `ImportFileError` that lists what is understood."""
+    if not source.head:
+        raise ImportFileError(f"{source.path}: the file is empty")
     for importer in IMPORTERS:
         if importer.recognises(source):
             return importer

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, AnyStr, Protocol
 
 from corpus.errors import ImportFileError
+from corpus.irc import LATEST_MS
 from corpus.message import ChatMessage, Moderation
 
 HEAD_BYTES = 64 * 1024
@@ -178,7 +179,7 @@ def time_ms(stamp: object, zone: tzinfo) -> int | None:
 
 
 def _plausible(at_ms: int) -> int | None:
-    return at_ms if 0 <= at_ms < 1 << 46 else None
+    return at_ms if 0 <= at_ms < LATEST_MS else None
 
 
 def sound(text: str) -> str:
