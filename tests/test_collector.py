@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from corpus.collector import Collector
-from corpus.link import Endpoint
+from corpus.collector import HOUSEKEEPING_MS, Collector
+from corpus.link import ANSWER_MS, IDLE_MS, WELCOME_MS, Endpoint
 from corpus.settings import CorpusTable
 from corpus.status import read_status
 from corpus.store import Corpus
@@ -166,3 +166,84 @@ def test_a_server_that_goes_away_is_found_again(tmp_path: Path) -> None:
         server.joined(2).say(privmsg(1))
         eventually(lambda: collector.tally.stored == 1)
         assert collector.tally.gaps == 1
+
+
+def test_a_server_that_says_nothing_and_one_that_goes_silent_are_left_for_one_that_talks(tmp_path: Path) -> None:
+    ahead = [0]
+    with IrcServer(welcoming=False, answering=False) as server, Corpus.open(tmp_path / "chat.db") as corpus:
+        collector = Collector(
+            corpus,
+            ["den"],
+            Endpoint("127.0.0.1", server.port, tls=False),
+            CorpusTable(commit_ms=5),
+            tmp_path / "status",
+            steady_ms=lambda: time.monotonic_ns() // 1_000_000 + ahead[0],
+            chance=random.Random(1),
+        )
+        thread = threading.Thread(target=collector.run)
+        thread.start()
+        try:
+            server.visited(1)
+            server.welcoming = True
+            ahead[0] += WELCOME_MS + 1_000  # the clock, not the test, waits
+            first = server.joined(1)
+            first.say(privmsg(1))
+            eventually(lambda: collector.tally.stored == 1)
+            ahead[0] += IDLE_MS + 1_000
+            eventually(lambda: any(line.startswith("PING") for line in first.lines))
+            ahead[0] += ANSWER_MS + 1_000
+            server.joined(2).say(privmsg(2))
+            eventually(lambda: collector.tally.stored == 2)
+        finally:
+            collector.stop()
+            thread.join(20)
+        assert not thread.is_alive()
+        assert len(corpus.gaps("den")) == collector.tally.gaps == 1
+
+
+def test_what_is_said_in_a_channel_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
+    with IrcServer() as server, collecting(server, tmp_path) as collector:
+        server.joined().say(privmsg(1, channel="elsewhere"), privmsg(2))
+        eventually(lambda: collector.tally.stored == 1)
+        with Corpus.open(tmp_path / "chat.db", read_only=True) as corpus:
+            assert corpus.channels() == ["den"]
+
+
+def test_several_channels_are_kept_apart(tmp_path: Path) -> None:
+    with IrcServer() as server, collecting(server, tmp_path, "#Den", "lair") as collector:
+        visitor = server.joined(channel="lair")
+        visitor.say(privmsg(1), privmsg(2, channel="lair"), privmsg(3, channel="lair"))
+        eventually(lambda: collector.tally.stored == 3)
+        with Corpus.open(tmp_path / "chat.db", read_only=True) as corpus:
+            assert {one.channel: one.messages for one in corpus.summaries()} == {"den": 1, "lair": 2}
+
+
+def test_retention_runs_again_and_again_while_chat_is_collected(tmp_path: Path) -> None:
+    ahead = [0]
+    week = 7 * 24 * 3600 * 1000
+    settings = CorpusTable(keep_days=7, commit_ms=5)
+    database = tmp_path / "chat.db"
+    with IrcServer() as server, Corpus.open(database, now_ms=lambda: time.time_ns() // 1_000_000 + ahead[0]) as corpus:
+        collector = Collector(
+            corpus,
+            ["den"],
+            Endpoint("127.0.0.1", server.port, tls=False),
+            settings,
+            tmp_path / "status",
+            steady_ms=lambda: time.monotonic_ns() // 1_000_000 + ahead[0],
+            chance=random.Random(1),
+        )
+        thread = threading.Thread(target=collector.run)
+        thread.start()
+        try:
+            server.joined().say(privmsg(1, "zymurgyonce", login="leftann"))
+            eventually(lambda: collector.tally.stored == 1)
+            ahead[0] += week + HOUSEKEEPING_MS + 1_000
+            eventually(lambda: corpus.count() == 0)
+        finally:
+            collector.stop()
+            thread.join(20)
+        assert not thread.is_alive()
+        assert corpus.housekeeping(7) == 0
+        on_disk = b"".join(file.read_bytes() for file in tmp_path.glob("chat.db*"))
+        assert b"zymurgyonce" not in on_disk and b"leftann" not in on_disk

@@ -1,9 +1,13 @@
 """Twitch's IRC dialect: what is rendered is parsed, and no line at all makes the parser raise."""
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.irc import IrcLine, chat_of, parse_line, render_line
+from corpus.link import Endpoint, Link
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Emote
 
 _word = st.from_regex(r"[A-Za-z0-9_#!@.*-]{1,12}", fullmatch=True).filter(lambda word: not word.startswith(("@", ":")))
@@ -36,6 +40,29 @@ def test_no_tags_make_a_message_impossible(tags: dict[str, str]) -> None:
         said = chat_of(IrcLine(command, ("#den",), "hi", tags, "ann!ann@ann"), fallback_ms=5)
         if isinstance(said, ChatMessage):
             assert all(0 <= emote.start < emote.end <= len(said.text) for emote in said.emotes)
+
+
+@pytest.mark.parametrize("digits", ["9" * 18, "9" * 5_000, "٣", "-1", ""])
+def test_a_number_that_means_nothing_is_none(digits: str) -> None:
+    tags = {"id": "a", "tmi-sent-ts": digits, "emotes": f"25:0-{digits},{digits}-1", "ban-duration": digits}
+    said = chat_of(IrcLine("PRIVMSG", ("#den",), "hi", tags, "ann!ann@ann"), fallback_ms=5)
+    assert isinstance(said, ChatMessage)
+    assert (said.sent_ms, said.emotes) == (5, ())
+    assert chat_of(IrcLine("CLEARCHAT", ("#den",), "bob", tags), fallback_ms=5) == ClearedChatter("den", "bob", 5)
+
+
+@given(st.lists(st.binary(max_size=40) | _lines.map(lambda line: f"{render_line(line)}\r\n".encode()), max_size=8))
+def test_bytes_give_the_same_lines_however_they_arrive(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    expected = [line.rstrip("\r") for line in whole.decode("utf-8", "replace").split("\n")[:-1]]
+    for size in (1, 3, 1000):
+        link = Link(Endpoint("127.0.0.1", 1, tls=False), ("den",), now_ms=lambda: 0, chance=random.Random(1))
+        read = [line for start in range(0, len(whole), size) for line in link._lines(whole[start : start + size])]
+        assert read == expected
+        for line in read:
+            parsed = parse_line(line)
+            if parsed is not None:
+                chat_of(parsed)
 
 
 def test_a_message_has_everything_its_tags_say() -> None:
