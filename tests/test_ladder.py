@@ -25,6 +25,7 @@ from trainer.machine import Machine
 from trainer.metrics import METRICS_FILE, Loss, read_events
 from trainer.models.opened import OpenedLines
 from trainer.optim import Rates
+from trainer.pictures import label
 from trainer.plan import Speed
 from trainer.rung_training import Plan, document_batches, stream_batches
 from trainer.rungs import RUNGS, Rung, Task, choose_rungs
@@ -236,6 +237,10 @@ def test_a_text_of_one_kind_of_character_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\n" * 999)
     with pytest.raises(TrainingError, match="2 kinds of character"):
         read_text(tmp_path / "a.txt")
+
+
+def test_ends_of_lines_have_a_mark_of_one_letter() -> None:
+    assert [label(piece) for piece in ("<end>", "\\n", " a\\tb")] == ["⏎", "⏎", "␣a⇥b"]
 
 
 def test_two_ladders_of_one_second_have_a_folder_each(tmp_path: Path) -> None:

@@ -124,4 +124,4 @@ def kind(piece: str) -> str:
 
 def label(piece: str) -> str:
     """A token that can be seen: spaces and line ends get a mark, the end of a line of chat too."""
-    return "⏎" if piece == END else piece.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
+    return "⏎" if piece == "<end>" else piece.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
