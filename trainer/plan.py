@@ -105,7 +105,7 @@ def make_plan(
     batch_tokens = batch_size * shape.block_size
     affordable = tokens_a_second * seconds / batch_tokens
     # More than so many passes over the same chat only overfits, whatever the time left.
-    useful = max(MAX_EPOCHS * train_tokens / batch_tokens, 60.0)
+    useful = max(MAX_EPOCHS * train_tokens / batch_tokens, LEAST_STEPS)
     steps = max(20, round(min(affordable, useful)))
     epochs = steps * batch_tokens / max(train_tokens, 1)
     dropout = table.dropout if table.dropout >= 0 else (0.1 if epochs > 4 else 0.0)
@@ -126,6 +126,7 @@ def make_plan(
 
 
 MAX_EPOCHS = 12.0
+LEAST_STEPS = 30.0  # with 60 the first hundred messages are forgotten again from the 20th on (docs/experiments.md)
 
 
 def _shape(train_tokens: int, seconds: float, speed: Speed, vocab_size: int, table: ModelTable) -> Shape:
