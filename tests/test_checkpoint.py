@@ -8,6 +8,7 @@ import pytest
 
 from corpus.errors import CheckpointError
 from trainer.checkpoint import (
+    LARGEST_JSON_BYTES,
     Checkpoint,
     Part,
     all_checkpoints,
@@ -99,6 +100,68 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path: Path, victim:
     with pytest.raises(CheckpointError) as caught:
         load(folder).part("gpt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["/etc", "../elsewhere/run-1/step-000010", "{outside}"])
+def test_latest_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    outside = save(tmp_path / "elsewhere", a_checkpoint())
+    inside = tmp_path / "checkpoints"
+    inside.mkdir()
+    (inside / "LATEST").write_text(name.format(outside=outside) + "\n")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        latest(inside)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("checkpoint.json", '{"version": 1, "parts": {"../../gpt": {}}}'),
+        ("checkpoint.json", '{"version": 1e999}'),
+        ("checkpoint.json", "[" * 200_000),
+        ("tokenizer.json", '{"a":' * 200_000),
+        ("tokenizer.json", "[1, 2]"),
+    ],
+)
+def test_a_strangers_description_does_no_harm(tmp_path: Path, file: str, content: str) -> None:
+    folder = save(tmp_path, a_checkpoint())
+    (folder / file).write_text(content)
+    with pytest.raises(CheckpointError):
+        load(folder)
+
+
+def test_a_part_can_name_no_file_elsewhere(tmp_path: Path) -> None:
+    folder = save(tmp_path, a_checkpoint())
+    described = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps(described | {"parts": {"../../other/gpt": {}}}))
+    with pytest.raises(CheckpointError, match="is no name of a part"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        np.array([[0, 2**62]]),
+        np.array([[0, 2**40]] * 3),
+        np.array([[0.0, 4.0]]),
+        np.array([1, 2, 3]),
+        np.array([[-(2**63), 2**63 - 1]]),
+    ],
+)
+def test_what_a_stranger_claims_to_have_seen_is_not_counted_out(tmp_path: Path, ranges: np.ndarray) -> None:
+    from safetensors.numpy import save_file
+
+    folder = save(tmp_path, a_checkpoint())
+    save_file({"ranges": ranges}, folder / "seen.safetensors")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load(folder)
+
+
+def test_a_description_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    folder = save(tmp_path, a_checkpoint())
+    with (folder / "tokenizer.json").open("wb") as file:
+        file.truncate(LARGEST_JSON_BYTES + 1)
+    with pytest.raises(CheckpointError, match="far too large"):
+        load(folder)
 
 
 def test_a_checkpoint_of_a_newer_backchat_is_refused(tmp_path: Path) -> None:

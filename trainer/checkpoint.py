@@ -22,6 +22,9 @@ from trainer.metrics import Loss
 Arrays = dict[str, npt.NDArray[Any]]
 
 FORMAT_VERSION = 1
+# A checkpoint may be a stranger's: what it says of its own size is not believed beyond these.
+LARGEST_JSON_BYTES = 64 * 2**20
+MOST_SEEN = 100_000_000
 LATEST_FILE = "LATEST"
 DESCRIPTION_FILE = "checkpoint.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -158,7 +161,8 @@ def latest(checkpoints: Path) -> Path | None:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{checkpoints / LATEST_FILE} cannot be read ({error})") from error
     folder = checkpoints / name
-    if not name or ".." in Path(name).parts or not (folder / DESCRIPTION_FILE).is_file():
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    if not name or not inside or not (folder / DESCRIPTION_FILE).is_file():
         raise CheckpointError(
             f"{checkpoints / LATEST_FILE} names {name or 'nothing'!r}, which is no checkpoint; "
             "write the name of one into it, or delete it to start anew"
@@ -183,7 +187,7 @@ def load(folder: Path) -> Checkpoint:
             step=int(described["step"]),
             created_ms=int(described["created_ms"]),
             tokenizer=_read_json(folder / TOKENIZER_FILE),
-            parts={name: Part(config=config, folder=folder) for name, config in described["parts"].items()},
+            parts={_plain(name): Part(config=config, folder=folder) for name, config in described["parts"].items()},
             losses={name: Loss(**loss) for name, loss in described["losses"].items()},
             trained_messages=int(described["trained_messages"]),
             removals=int(described["removals"]),
@@ -191,7 +195,7 @@ def load(folder: Path) -> Checkpoint:
             settings=described["settings"],
             folder=folder,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{folder / DESCRIPTION_FILE} is damaged ({error!r}); promote another one") from error
     missing = [name for name in checkpoint.parts if not (folder / f"{name}.safetensors").is_file()]
     if missing:
@@ -251,7 +255,19 @@ def _ranges(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _unranges(ranges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if ranges.size and (ranges.dtype != np.int64 or ranges.ndim != 2 or ranges.shape[1] != 2):
+        raise ValueError(f"what it has seen is {ranges.dtype} of shape {ranges.shape}")
+    sizes = np.diff(ranges.astype(np.float64))
+    if (sizes < 0).any() or sizes.sum() > MOST_SEEN:
+        raise ValueError("it claims to have seen more than there can be")
     return np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(start, end) for start, end in ranges)])
+
+
+def _plain(name: str) -> str:
+    """A part's name, which becomes a file's: a word and nothing that leads elsewhere."""
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is no name of a part")
+    return name
 
 
 def _write_arrays(path: Path, arrays: Arrays) -> None:
@@ -280,10 +296,12 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > LARGEST_JSON_BYTES:
+            raise CheckpointError(f"{path} is far too large to be what it says it is; promote another checkpoint")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is no checkpoint: it has no {path.name}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); promote another checkpoint") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is damaged; promote another checkpoint")

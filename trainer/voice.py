@@ -345,7 +345,7 @@ def load_voice(
         model, kind = _voice_of(checkpoint, memory, parts)
         if any(part.vocab_size != tokenizer.vocab_size for part in parts.values()):
             raise ValueError(f"its tokenizer has {tokenizer.vocab_size} tokens, its models have others")
-    except ValueError as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise CheckpointError(
             f"checkpoint {checkpoint.name} does not fit together ({error}); promote another"
         ) from error
