@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST_MESSAGE = 6
 MERGE_AT = 200_000
+NEARLY = "\0nearly"  # is no word, so that such a hash is none of a run
 _EMPTY_KEYS = np.empty(0, dtype=np.int64)
 _EMPTY_PEOPLE = np.empty(0, dtype=np.uint32)
 
@@ -28,7 +29,8 @@ class Memorisation:
     """Who said which run of words. 12 bytes a run and person; one line asks in microseconds.
 
     `words` in a row of one message are too many to repeat unless `people` different chatters said them. A message
-    shorter than that is guarded as a whole, and without its first or its last word, down to six words. Deleted
+    shorter than that is guarded as a whole, and without its first or its last word, down to six words; one of up to
+    twice that as a whole with one word changed, left out or put in, which breaks every run in the middle. Deleted
     messages stay guarded until the next start: forgetting them here would make them sayable. Until `ready` everything
     generated is held back, for a guard that has not read the chat knows nothing of it.
     """
@@ -87,7 +89,10 @@ class Memorisation:
                 known += asked[self._keys[at] == asked].tolist()
             for key in known:
                 if self._said_by(key) < self._people:
-                    return "memorised", f"{min(self._words, len(words))} words in a row of one person's message"
+                    return (
+                        "memorised",
+                        f"{min(self._words, len(words))} words in a row of one person's message, or nearly all",
+                    )
         return None
 
     def _said_by(self, key: int) -> int:
@@ -105,12 +110,16 @@ class Memorisation:
         if SHORTEST_MESSAGE < size <= most:
             yield hash(tuple(words[1:]))
             yield hash(tuple(words[:-1]))
+        if most <= size < 2 * most:
+            yield from _nearly(words)
 
     def _asked_keys(self, words: Sequence[str]) -> Iterator[int]:
         """What of a line might be remembered."""
         for size in range(SHORTEST_MESSAGE, self._words + 1):
             for at in range(len(words) - size + 1):
                 yield hash(tuple(words[at : at + size]))
+        if self._words - 1 <= len(words) <= 2 * self._words:
+            yield from _nearly(words)
 
     def _merge(self) -> None:
         """Move what is recent into the sorted arrays."""
@@ -128,6 +137,13 @@ class Memorisation:
         self._keys, self._authors = keys[new], authors[new]
         self._recent.clear()
         self._recent_pairs = 0
+
+
+def _nearly(words: Sequence[str]) -> Iterator[int]:
+    """A message as a whole and without each of its words: two texts that differ in one word have one in common."""
+    yield hash((NEARLY, *words))
+    for at in range(len(words)):
+        yield hash((NEARLY, *words[:at], *words[at + 1 :]))
 
 
 class Forgotten:

@@ -53,6 +53,27 @@ def test_nearly_all_of_a_short_message_is_refused_too(line: str) -> None:
     assert refused(memory(("anna", "the soup was far too salty today")), line)
 
 
+NINE = "my cat Balthazar sleeps on the old green chair"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "my cat Balthazar sleeps under the old green chair",
+        "my cat Balthazar sleeps on old green chair",
+        "my cat Balthazar sleeps on the very old green chair",
+        "our cat Balthazar sleeps on the old green chair",
+    ],
+)
+def test_a_message_with_one_word_changed_is_nearly_all_of_it(line: str) -> None:
+    assert refused(memory(("anna", NINE)), line)
+    assert not refused(memory(*((who, NINE) for who in ("anna", "ben", "cleo"))), line)
+
+
+def test_a_message_with_two_words_changed_is_another() -> None:
+    assert not refused(memory(("anna", NINE)), "my dog Balthazar sleeps under the old green chair")
+
+
 def test_a_few_words_belong_to_nobody() -> None:
     assert not refused(memory(("anna", "good game everyone here")), "good game everyone here")
 
@@ -84,9 +105,15 @@ def test_the_index_agrees_with_a_plain_search(said: list[tuple[str, list[str]]],
             found |= {tuple(part) for part in (words, words[1:], words[:-1]) if len(part) >= 5}
         return found
 
+    def nearly(words: list[str]) -> set[tuple[str, ...]]:
+        return {tuple(words), *(tuple(words[:at] + words[at + 1 :]) for at in range(len(words)))}
+
     asked = {tuple(line[at : at + size]) for size in range(6, 9) for at in range(len(line) - size + 1)}
     expected = any(
         0 < len({who for who, words in said if run in runs(words)}) < 2 for run in asked
+    ) or any(
+        0 < len({who for who, words in said if len(words) >= 8 and part in nearly(words)}) < 2
+        for part in nearly(line)
     )  # fmt: skip
     assert refused(guard, " ".join(line)) == expected
 
