@@ -172,7 +172,8 @@ def _print_channel(
     )
     for title, counted in (("emotes", content.emotes), ("words", content.words)):
         if counted:
-            table.add_row(title, escape("  ".join(f"{word}\u00a0{n:,}" for word, n in counted.most_common(TOP_SHOWN))))
+            items = [f"{word} {n:,}" for word, n in counted.most_common(TOP_SHOWN)]
+            table.add_row(title, escape(_packed(items, console.width - 24)))
     console.print(table, highlight=False)
 
 
@@ -340,6 +341,16 @@ def _kinds(counted: Any) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _packed(items: "Sequence[str]", width: int) -> str:
+    """Items side by side, none of them torn at the end of a line."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + 2 + len(item) > width:
+            lines.append("")
+        lines[-1] += f"  {item}" if lines[-1] else item
+    return "\n".join(lines)
 
 
 def _length(ms: int) -> str:

@@ -18,6 +18,7 @@ _WORD = re.compile(r"[^\W\d_][\w']*")
 # Emotes are written in mixed case, but for some that everybody knows.
 _EMOTE_LIKE = re.compile(
     r"^(?:(?=.*[a-z])(?=.*[A-Z].*[A-Z]|[a-z]+[A-Z])[A-Za-z][A-Za-z0-9]{2,24}"
+    r"|Kappa|Keepo|Kreygasm|Jebaited|ANELE|Pog|Sadge|Madge|Bedge|Prayge|Copium|Clap"
     r"|LULW?|KEKW|KEKL|OMEGALUL|POGGERS|POGCRAZY|POG|EZ|ICANT|NOTED|DOCING|PEPW|SMOrc|D:|<3|:\)|:\(|:D|;\))$"
 )
 

@@ -90,7 +90,8 @@ def _report(console: Console, summaries: list[Summary], refused: list[str], seco
         ("files", [len(those) for those in formats.values()]),
         *((heading, [sum(map(value, those)) for those in formats.values()]) for heading, value in _COLUMNS),
     ]
-    shown = [(heading, values) for heading, values in columns if heading in _ALWAYS or any(values)]
+    always = _ALWAYS if stored else ("rows", "kept")  # a dry run asks no database
+    shown = [(heading, values) for heading, values in columns if heading in ("files", *always) or any(values)]
     table.add_column("format")
     for heading, _ in shown:
         table.add_column(heading, justify="right", no_wrap=True)
