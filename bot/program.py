@@ -107,6 +107,7 @@ async def parts(settings: Settings) -> AsyncIterator[Performer]:
         report = SafetyReport(gate, mouth, paths.data, pages.on_control)
         mouth.changed = report.publish
         url = await stack.enter_async_context(site(settings, pages, port, mouth))
+        log.info("open %s", url.partition("?")[0])  # never the token
         voices = Voices(settings, left=guards.left)
         stack.callback(voices.close)
         brain = Brain(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.running import ROOT, Running, ids
+from corpus.echo import is_echo, plain_line
 
 PATIENCE_S = 60.0
 QUESTION = "hello backchat, what a fine day for a heist"
@@ -38,6 +39,7 @@ def test_what_is_said_on_the_page_is_stored_by_the_collector_and_answered_by_the
     run.until(lambda: run.said("reply", by="word counts"), PATIENCE_S)
     (asked,) = [line for line in run.page()["lines"] if line.get("text") == QUESTION and line["name"] == "Streamer"]
     assert all(line["text"].strip() for line in run.said())
+    assert not [line["text"] for line in run.said("reply") if is_echo(line["text"], [plain_line(QUESTION)])]
     run.until(lambda: asked["id"] in ids(run.data / "chat.db"), PATIENCE_S)
 
 
