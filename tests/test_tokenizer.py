@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +44,24 @@ def test_any_text_survives_the_round_trip_without_special_tokens(kind: Kind, tex
 def test_chat_cannot_spell_a_special_token(kind: Kind, spelled: str) -> None:
     tokenizer = TOKENIZERS[kind]
     assert max(tokenizer.encode(spelled)) < tokenizer.text_tokens
+
+
+any_text = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=60)
+bracketed = st.sampled_from(["<end>", "<s0>", "<s7>", "<s", "s0>", "<|endoftext|>", "<", ">", " ", "\0", "\ufffd"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(pieces=st.lists(st.one_of(any_text, bracketed), max_size=8), slot=st.integers(0, 7))
+@settings(max_examples=150, deadline=None)
+def test_only_who_speaks_and_the_end_are_special_in_a_line_of_text(kind: Kind, pieces: list[str], slot: int) -> None:
+    tokenizer = TOKENIZERS[kind]
+    line = ALine(slot, ("".join(pieces),))
+    for tokens in (tokenizer.encode_line(line), tokenizer.encode_lines([line])[0].tolist()):
+        assert [token for token in tokens if tokenizer.is_special(token)] == [
+            tokenizer.slot_token(slot),
+            tokenizer.end_token,
+        ]
+        assert tokenizer.decode(tokens) == "".join(pieces)
 
 
 lines = st.builds(
@@ -115,4 +135,45 @@ def test_half_a_character_is_left_out() -> None:
 def test_a_damaged_tokenizer_is_refused_in_one_sentence(damage: dict[str, object]) -> None:
     with pytest.raises(CheckpointError) as caught:
         Tokenizer.from_json(damage)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_texts_than_are_joined_at_once_are_encoded_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.tokenizer.TEXTS_AT_ONCE", 3)
+    tokenizer = TOKENIZERS["bpe"]
+    chat = [ALine(1, (text,)) for text in ["good", "", "luck  ", " ", "again??", "", "☕"]]
+    tokens, starts = tokenizer.encode_lines(chat)
+    assert [tokens[starts[i] : starts[i + 1]].tolist() for i in range(len(chat))] == [
+        tokenizer.encode_line(line) for line in chat
+    ]
+
+
+CACHE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tiktoken_cache"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be downloaded, and nothing is remembered of an earlier download."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.delitem(tiktoken.registry.ENCODINGS, "gpt2", raising=False)
+
+
+@pytest.mark.skipif(not CACHE.is_dir(), reason="GPT-2's vocabulary is not here")
+def test_gpt2_is_tiktokens_own_and_works_offline(offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(CACHE))
+    tokenizer = train_tokenizer("gpt2", [], 0)
+    text = "hello chat, that's 123 times <|endoftext|> привет"
+    assert tokenizer.encode(text) == tiktoken.get_encoding("gpt2").encode_ordinary(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.vocab_size == 50_256 + 9
+    assert Tokenizer.from_json(json.loads(json.dumps(tokenizer.to_json()))).encode(text) == tokenizer.encode(text)
+
+
+def test_gpt2_without_its_vocabulary_says_where_to_get_it(
+    offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    with pytest.raises(TrainingError, match="TIKTOKEN_CACHE_DIR") as caught:
+        train_tokenizer("gpt2", [], 0)
     assert "\n" not in str(caught.value)

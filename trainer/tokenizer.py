@@ -33,6 +33,7 @@ PATTERNS: Mapping[str, str] = {
 }
 BYTES = 256
 SPECIAL_TOKENS = 1 + SPEAKER_SLOTS  # <end> and the speaker slots, numbered after the text tokens
+TEXTS_AT_ONCE = 20_000  # joined for encoding: what a list of tokens takes stays small
 FORMAT_VERSION = 1
 
 
@@ -160,10 +161,14 @@ class Tokenizer:
             each = [self.encode(text) for text in texts]
             lengths = np.array([len(tokens) for tokens in each], dtype=np.int64)
             return np.array([token for tokens in each for token in tokens], dtype=np.int64), lengths
-        joined = self._encoding.encode_to_numpy("\n".join(texts), disallowed_special=()).astype(np.int64)
+        joined = np.concatenate(
+            [
+                np.fromiter(self.encode("\n".join(texts[first : first + TEXTS_AT_ONCE]) + "\n"), np.int64)
+                for first in range(0, len(texts), TEXTS_AT_ONCE)
+            ]
+        )
         breaks = np.flatnonzero(joined == self._newline)
-        edges = np.concatenate([np.array([-1]), breaks, np.array([len(joined)])])
-        return joined[joined != self._newline], np.diff(edges) - 1
+        return joined[joined != self._newline], np.diff(breaks, prepend=-1) - 1
 
     def to_json(self) -> dict[str, Any]:
         """Everything needed to make it again, for the checkpoint."""
