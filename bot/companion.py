@@ -7,7 +7,7 @@ import random
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot.actions import Action, Generate, Learn, Line, Say, Unlearn
 from bot.chat import ChatEvent, ChatterCleared, MessageDeleted, MessageReceived, RoomCleared, Sent, StreamChanged
@@ -22,6 +22,7 @@ OWN_IDS = 200
 CONVERSATION_SPAN_MS = 5 * 60_000
 UNPROMPTED_PAUSE_MS = 45_000
 
+_ADDRESSED = re.compile(r"\s*@(\w{1,25})[,:]?\s+(?=!\w)")
 NOTHING_READ = (
     "I have read {messages} and trained on none of it. Ask me again in a minute, I am a fast learner.",
     "My brain is still an empty file. {messages} so far: please chat, I eat text.",
@@ -74,6 +75,7 @@ class Companion:
         self._channels: dict[str, Channel] = {}
         names = "|".join(re.escape(name) for name in (settings.name, *settings.also_called))
         self._called = re.compile(rf"(?<!\w)@?(?:{names})(?!\w)", re.IGNORECASE)
+        self._names = frozenset(name.casefold() for name in (settings.name, *settings.also_called))
         self.facts = Facts()
         say = Command("say", "makes me talk, starting with your words if you give me any", self._say)
         known = [say, LOSS, MODEL, *commands]
@@ -83,6 +85,23 @@ class Companion:
 
     def channel(self, name: str) -> Channel:
         return self._channels.setdefault(name, Channel())
+
+    def understood(self, event: ChatEvent) -> ChatEvent:
+        """The event with a command to us laid bare: Twitch puts `@name` before what is typed as a reply.
+
+        Only our own name, or whatever stands before a reply to a line of ours: who tells somebody else how to leave
+        does not want to leave.
+        """
+        if not isinstance(event, MessageReceived) or event.own or event.other_room:
+            return event
+        message = event.message
+        found = _ADDRESSED.match(message.text)
+        if not found:
+            return event
+        to_us = message.reply_to is not None and message.reply_to in self.channel(message.channel).own_ids
+        if not to_us and found.group(1).casefold() not in self._names:
+            return event
+        return replace(event, message=replace(message, text=message.text[found.end() :], emotes=()))
 
     def on_event(self, event: ChatEvent, now_ms: int) -> list[Action]:
         """What to do about one event, in order. Events must be given in the order in which they happened."""

@@ -111,6 +111,7 @@ class Performer:
         elif isinstance(event, ConnectionChanged):
             self._connection = event
         self.know()
+        event = self._companion.understood(event)
         for handler in self.handlers:
             handler(event)
         for action in self._companion.on_event(event, self._now_ms()):

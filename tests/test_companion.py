@@ -185,6 +185,27 @@ def answer_to(bot: Companion, text: str) -> str:
     return action.line.text
 
 
+@pytest.mark.parametrize(
+    ("text", "reply_to", "command"),
+    [
+        ("@backchat !forgetme", None, "!forgetme"),
+        ("@BackChat, !help", None, "!help"),
+        ("@SomeLogin !forgetme", "own-1", "!forgetme"),
+        ("@bob !forgetme deletes it all", None, None),
+        ("@bob !forgetme deletes it all", "m0", None),
+        ("@backchat hello", "own-1", None),
+    ],
+)
+def test_a_command_typed_as_a_reply_to_it_is_understood_and_advice_to_others_is_not(
+    text: str, reply_to: str | None, command: str | None
+) -> None:
+    bot = companion()
+    bot.on_said(Line("here", "I am a bot"), Sent(message_id="own-1"), 0)
+    event = bot.understood(said(text, reply_to=reply_to))
+    assert isinstance(event, MessageReceived)
+    assert event.message.text == (command or text)
+
+
 def test_help_discloses_that_it_is_a_bot_that_learns_and_lists_the_commands() -> None:
     bot = companion()
     text = answer_to(bot, "!help")

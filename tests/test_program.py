@@ -111,7 +111,7 @@ async def test_nothing_answers_a_message_that_is_deleted_while_an_answer_is_made
 
 async def test_who_opts_out_is_not_answered_and_who_asks_is_told(tmp_path: Path) -> None:
     async with playing(tmp_path) as stage:
-        wish = stage.room.post(ANNA, "!optout")
+        wish = stage.room.post(ANNA, "@backchat !optout")
         ignored = stage.room.post(ANNA, "backchat say something")
         kept = stage.room.post(BEN, "backchat say something")
         back = stage.room.post(ANNA, "!optin")
