@@ -571,7 +571,8 @@ class FakeTwitch:
         if self.welcomes_withheld:
             self.welcomes_withheld -= 1
         else:
-            await asyncio.sleep(self.welcome_delay_s)
+            delay_s, self.welcome_delay_s = self.welcome_delay_s, 0.0  # of the next welcome alone
+            await asyncio.sleep(delay_s)
             self.sessions[session.id] = session
             await self._welcome(session, old)
         with contextlib.suppress(ConnectionError):
