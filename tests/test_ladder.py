@@ -240,7 +240,7 @@ def test_a_text_of_one_kind_of_character_is_refused(tmp_path: Path) -> None:
 
 
 def test_ends_of_lines_have_a_mark_of_one_letter() -> None:
-    assert [label(piece) for piece in ("<end>", "\\n", " a\\tb")] == ["⏎", "⏎", "␣a⇥b"]
+    assert [label(piece) for piece in ("<end>", "\n", " a\tb")] == ["⏎", "⏎", "␣a⇥b"]
 
 
 def test_two_ladders_of_one_second_have_a_folder_each(tmp_path: Path) -> None:

@@ -113,7 +113,10 @@ def ladder(
             now_ms=_now_ms,
             show=show,
         )
-        live.update(ladder_table(title, chosen, results, None, width=console.width), refresh=True)
+        if console.is_terminal:
+            live.update(ladder_table(title, chosen, results, None, width=console.width), refresh=True)
+    if not console.is_terminal:
+        console.print(ladder_table(title, chosen, results, None, width=console.width))
     console.print(f"The report: {write_report(folder)}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -65,9 +65,10 @@ def _cells(parameters: int, train: float | None, loss: Loss, seconds: float, tes
 
 
 def _newest_sample(results: Sequence[RungResult], underway: Underway | None) -> Text:
-    if underway is not None:
-        return Text.assemble(f"{underway.rung.title}: ", _quoted([underway.sample]))
-    return Text.assemble(f"{results[-1].title}: ", _quoted(results[-1].samples))
+    title = underway.rung.title if underway else results[-1].title
+    said = Text.assemble(f"{title}: ", _quoted([underway.sample] if underway else results[-1].samples))
+    said.no_wrap, said.overflow = True, "ellipsis"
+    return said
 
 
 def ladder_line(result: RungResult) -> str:
