@@ -19,6 +19,7 @@ from bot.narrator import tidy_sample
 
 LINES_SHOWN = 6
 UNSAID_SHOWN_MS = 120_000
+PLAINLY = {"expired": "its turn came too late", "full": "too many lines were waiting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def fresh(view: View) -> bool:
 def unsaid(view: View) -> str:
     """Why the chat service, or time, kept the last line from being said."""
     dropped = view.bot["unsaid"]
-    return f"a {dropped['kind']}: {dropped['why']}"
+    return f"a {dropped['kind']}: {PLAINLY.get(dropped['why'], dropped['why'])}"
 
 
 def connection(view: View) -> str:

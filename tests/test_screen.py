@@ -84,6 +84,8 @@ def test_why_a_line_was_dropped_is_said_while_it_is_news() -> None:
     assert "a reply: channel_settings: followers only" in drawn(dropped)
     assert "not said: a reply: channel_settings: followers only" in list(plain(VIEW, dropped))
     assert not any("not said" in line for line in plain(dropped, dropped))
+    late = replace(dropped, bot={**dropped.bot, "unsaid": {**unsaid, "why": "expired"}})
+    assert "a reply: its turn came too late" in drawn(late)
     assert "not said" not in drawn(replace(dropped, bot={**dropped.bot, "time_ms": 600_000}))
 
 
