@@ -173,7 +173,7 @@ def fold(line: str) -> Folded:
     for letters in _letter_by_letter(single):
         tokens[token(letters)] = None
     return Folded(
-        tuple(words),
+        tuple(_put_together(words)),
         tuple(tokens),
         tuple(
             (apart, tuple(piece not in _ORDINARY for piece in apart))
@@ -257,19 +257,36 @@ def _drawn(part: str) -> bool:
 
 def _words(chunk: str) -> list[str]:
     """The words of a chunk for phrase matching: apostrophes and sentence marks gone, leet inside a word undone."""
-    spoken = []
+    spoken: list[str] = []
     for piece in re.split(r"[^\w'’@$!|]+|_+", chunk):
         stripped = piece.strip("'’!|").replace("'", "").replace("’", "")
         if not stripped:
             continue
-        if stripped.isdigit():
-            spoken.append(stripped)
+        aged = _AGED.fullmatch(stripped)
+        if stripped.isdigit() or aged:
+            spoken += aged.groups() if aged else [stripped]
             continue
         spoken.append("".join(map(letter_of, stripped)) if not stripped.isalpha() or not stripped.isascii()
                       else stripped.lower())  # fmt: skip
     return [collapsed_long(word) for word in spoken]
 
 
+def _put_together(words: list[str]) -> list[str]:
+    """Words for phrases, with those written one letter at a time as one: k i l l you."""
+    found: list[str] = []
+    run: list[str] = []
+    for word in [*words, ""]:
+        if len(word) == 1 and word.isalpha():
+            run.append(word)
+            continue
+        found += ["".join(run)] if len(run) > 2 else run
+        run = []
+        if word:
+            found.append(word)
+    return found
+
+
+_AGED = re.compile(r"(\d{1,2})(yo|yrs?)", re.IGNORECASE)
 _LONG_RUN = re.compile(r"(.)\1{2,}")
 
 
