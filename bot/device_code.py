@@ -12,7 +12,7 @@ from bot.twitch_http import TwitchError, TwitchOAuth
 from corpus.errors import SignInError
 
 SLOWER_S = 5.0
-TOO_LATE = "nobody entered the code in time; run `backchat login` again"
+TOO_LATE = "nobody entered the code in time; run the same command for a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ async def sign_in_by_device(
                     interval_s += SLOWER_S
                     continue
                 case "access_denied":
-                    raise SignInError("somebody said no to the sign-in; run `backchat login` to try again") from None
+                    raise SignInError("somebody said no to the sign-in; run the same command to try again") from None
                 case "invalid_device_code" | "expired_token":  # Twitch's word for a code that is too old or was used
                     raise SignInError(TOO_LATE) from None
             if error.passing:
                 continue
             raise SignInError(
-                f"Twitch ended the sign-in ({error.reason or error.status}); run `backchat login` again"
+                f"Twitch ended the sign-in ({error.reason or error.status}); run the same command again"
             ) from None
         return Granted(granted["access_token"], granted["refresh_token"])
     raise SignInError(TOO_LATE)

@@ -1,6 +1,7 @@
 """The faults that make a Twitch client deaf, each done to the fake while viewers talk, and what a listener made of it.
 
-Used by tests/test_eventsub.py with impatient timings, and by benchmarks/twitch_faults.py on Backchat and on twitchio itself.
+Used by tests/test_eventsub.py with impatient timings, and by benchmarks/twitch_faults.py on Backchat and on twitchio
+itself.
 """
 
 import asyncio
