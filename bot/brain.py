@@ -213,6 +213,8 @@ class Brain:
             updates, self._meanwhile = self._meanwhile, []
             await loop.run_in_executor(self._loader, self._apply, voice, updates)
         except Exception as error:
+            if name is not None and await loop.run_in_executor(self._loader, self._named) != self._tried:
+                return  # outrun: while it loaded, a newer one was named and this one removed; the next look takes that
             # Whatever is wrong with a checkpoint, the voice that works keeps working.
             self._complain(
                 f"{name or 'the word counts'}: {error}" if not isinstance(error, BackchatError) else str(error)

@@ -21,6 +21,8 @@ STALE_MS = 45_000
 OLD_NEWS_MS = 60_000
 SAMPLE_CHARACTERS = 90
 WORSE_IN_A_ROW = 3
+# What nobody wants to read of a run that has ended.
+OVER_WITH_THE_RUN: tuple[Moment, ...] = ("run_started", "milestone", "new_best", "getting_worse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Narrator:
         if training is None:
             return
         moment = self._moment(event, before, training)
+        if moment == "run_finished":
+            self._news = {known: news for known, news in self._news.items() if known not in OVER_WITH_THE_RUN}
         if moment is None or self.is_old(event):
             return
         self._tell(moment, self._values(training, event), now_ms)
@@ -125,8 +129,9 @@ class Narrator:
         if kind == "promotion":
             if not event["promoted"]:
                 return "not_promoted"
-            first, run.promoted = not run.promoted, True
-            return "promoted" if first else None
+            # Once a run; while that still waits to be told, the newest checkpoint is the one that is told.
+            news, run.promoted = not run.promoted or "promoted" in self._news, True
+            return "promoted" if news else None
         if kind != "evaluation":
             return None
         point = network_point(event)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -198,6 +199,24 @@ async def test_a_checkpoint_that_does_not_load_is_complained_of_once_and_the_old
         bench.checkpoint(3)
         await until(lambda: brain.speaking and brain.speaking.step == 3)
         assert brain.problem is None
+
+
+async def test_a_checkpoint_that_is_replaced_and_removed_while_it_loads_is_no_problem(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.corpus.append(lines(60))
+    bench.checkpoint(1)
+    async with awake(bench.brain()) as brain:
+        await until(lambda: brain.speaking and brain.speaking.step == 1)
+        bench.open.clear()
+        outrun = bench.checkpoint(2)
+        await until(lambda: bench.loads[-1] == "step-000002")
+        bench.checkpoint(3)
+        shutil.rmtree(outrun)
+        bench.open.set()
+        await until(lambda: brain.speaking and brain.speaking.step == 3)
+        assert brain.problem is None
+    assert not [record for record in caplog.records if record.name == "bot.brain"]
 
 
 async def test_what_is_said_and_deleted_while_a_checkpoint_loads_is_learned_and_unlearned(bench: Bench) -> None:

@@ -64,6 +64,30 @@ def test_a_run_is_told_from_its_start_with_its_untrained_sample() -> None:
     assert any("6.24" in text or "513" in text for text in second.texts)
 
 
+def test_a_run_that_has_ended_is_not_announced_any_more() -> None:
+    told = narrator()
+    told.on_event(started(), 0)
+    told.on_event(evaluated(0, 6.0), 0)
+    told.on_event(evaluated(100, 3.0), 5_000)
+    told.on_event(finished(), 6_000)
+    assert [moment for _, moment in moments(told, 60_000)] == ["untrained", "run_finished"]
+
+
+def test_a_promotion_that_had_to_wait_is_told_of_the_newest_checkpoint() -> None:
+    told = narrator(lines={"promoted": ["{step} {loss}"]})
+    told.on_event(started(), 0)
+    told.on_event(evaluated(0, 6.0), 0)
+    told.on_event(promotion(), 0)
+    assert [narration.moment for narration in [told.next(0)] if narration] == ["untrained"]
+    told.on_event(evaluated(20, 4.0), 3_000)
+    told.on_event(promotion(), 3_000)
+    waited = told.next(10_000)
+    assert waited and waited.texts == ("20 4.00",)
+    told.on_event(evaluated(40, 3.5), 20_000)
+    told.on_event(promotion(), 20_000)
+    assert "promoted" not in [moment for _, moment in moments(told, 90_000, 20_000)]
+
+
 def test_figures_are_those_of_the_metrics() -> None:
     told = narrator(lines={"milestone": ["{first_loss}>{loss} {choices} {step}/{planned_steps} {percent}% {sample}"]})
     told.on_event(started(), 0)
