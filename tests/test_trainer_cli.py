@@ -143,3 +143,33 @@ def test_torchrun_trains_with_two_processes_and_writes_once(folder: Path) -> Non
     events = [json.loads(each) for each in diary.read_text().splitlines()]
     assert events[-1]["event"] == "run_finished"
     assert events[-1]["reason"] in ("the plan is done", "no better in 6 looks at the validation messages")
+
+
+SCRIPTS = [0x41, 0x3B1, 0x430, 0x5D0, 0x627, 0x905, 0xE01, 0x10D0, 0x1200, 0x3041, 0x4E00, 0xAC00, 0x10300, 0x1F600]
+ODD_CHAT = {
+    "one repeated line": ["good morning chat"] * 300,
+    "only emotes": ["Kappa", "KEKW KEKW", "Pog"] * 100,
+    "one enormous message": ["word " * 10_000, *(f"hi {number}" for number in range(300))],
+    "one enormous word": ["a" * 20_000, *(f"hi {number}" for number in range(300))],
+    "many scripts": ["".join(chr(SCRIPTS[n % len(SCRIPTS)] + n * k % 20) for k in range(7)) for n in range(300)],
+}
+
+
+@pytest.mark.parametrize("texts", ODD_CHAT.values(), ids=ODD_CHAT)
+def test_odd_chat_is_trained_on_all_the_same(folder: Path, tmp_path: Path, texts: list[str]) -> None:
+    (tmp_path / "config.toml").write_text((folder / "config.toml").read_text())
+    with Corpus.open(tmp_path / "data" / "chat.db") as corpus:
+        corpus.append(
+            [ChatMessage(f"m{i}", "room", "v", text, 1_700_000_000_000 + i * 600_000) for i, text in enumerate(texts)]
+        )
+    done = backchat(tmp_path, "train", "--minutes", "0.01")
+    assert done.complaint == ""
+    assert "speaks now" in done.output
+    assert len(backchat(tmp_path, "sample", "--count", "2", "--seed", "1").output.splitlines()) == 2
+
+
+def test_chat_that_is_only_one_line_at_once_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    with Corpus.open(tmp_path / "data" / "chat.db") as corpus:
+        corpus.append([ChatMessage(f"m{i}", "room", "v", "good", 1_700_000_000_000 + i) for i in range(500)])
+    assert "are needed before the first run" in backchat(tmp_path, "train").complaint
