@@ -1,6 +1,7 @@
 """report.html: everything it should show, nothing fetched, and nothing that chat said is obeyed."""
 
 import json
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from bot.cli import app
 from corpus.errors import TrainingError
+from trainer import charts
 from trainer.metrics import Evaluated, Loss, MetricsLog, RunFinished, RunStarted, StepTaken
 from trainer.report import CurvePoint, Report, Row, page
 from trainer.run_report import find_run, run_report, write_report
@@ -72,6 +74,21 @@ def test_what_chat_said_is_shown_and_not_obeyed() -> None:
     assert "<img" not in visible(text)
     assert text.count("</script>") == page(REPORT).count("</script>") == 2
     assert "&lt;img src=x" in json.dumps(charts_of(text)), "plotly reads tags in labels, so they are escaped for it too"
+
+
+def test_labels_of_a_crowded_map_do_not_lie_on_each_other_and_no_token_is_lost() -> None:
+    drawn = random.Random(1)
+    tokens = [f"token{number}" for number in range(200)]
+    picture = {
+        "labels": tokens, "kinds": ["vowels", "consonants"] * 100, "variance_shown": 0.2, "dimensions": 64,
+        "x": [drawn.gauss(0, 1) ** 3 for _ in tokens], "y": [drawn.gauss(0, 1) for _ in tokens],
+    }  # fmt: skip
+    data = charts.embedding("map", picture)["data"]
+    labelled = [series for series in data if series["mode"] == "text"]
+    dots = [series for series in data if series["mode"] == "markers" and series["x"] != [None]]
+    assert sorted(name for series in labelled + dots for name in series["text"]) == sorted(tokens)
+    assert "token0" in labelled[0]["text"], "the most frequent keeps its label"
+    assert 20 < sum(len(series["text"]) for series in labelled) < 200
 
 
 def test_what_is_missing_is_left_out() -> None:

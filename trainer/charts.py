@@ -158,33 +158,52 @@ def range_test(chart_id: str, picture: Mapping[str, Any]) -> Chart:
     }  # fmt: skip
 
 
+CROWDED = 60  # tokens on a map; more of them get the page's whole width
+LETTER_PX, LINE_PX = 8.5, 17  # what a label takes
+MAP_PX = ((440, 340), (980, 520))  # width and height of a plot: of few, of many tokens
+
+
 def embedding(chart_id: str, picture: Mapping[str, Any]) -> Chart:
-    """Tokens on a map, a colour for each kind."""
-    kinds = list(dict.fromkeys(picture["kinds"]))
+    """Tokens on a map, a colour for each kind. Where labels would lie on each other the more frequent token keeps its
+    own, and the other is a dot that tells its name when pointed at."""
+    crowded = is_crowded(picture)
+    places = [(float(x), float(y)) for x, y in zip(picture["x"], picture["y"], strict=True)]
+    if crowded:
+        places = _spread(places)
+    labels = [_safe(str(label)) for label in picture["labels"]]
+    shown = _readable([str(label) for label in picture["labels"]], places, MAP_PX[crowded])
     data: list[Chart] = []
-    for number, kind in enumerate(kinds):
-        places = [place for place, known in enumerate(picture["kinds"]) if known == kind]
-        labels = [_safe(str(picture["labels"][place])) for place in places]
+    for number, kind in enumerate(dict.fromkeys(picture["kinds"])):
         colour = KIND_COLOURS[number % len(KIND_COLOURS)]
-        data.append(
-            {
-                "type": "scatter", "mode": "text", "name": _safe(str(kind)), "text": labels, "showlegend": False,
-                "x": [picture["x"][place] for place in places], "y": [picture["y"][place] for place in places],
-                "textfont": {"size": 14, "color": colour},
-                "hovertemplate": "%{text}<extra>" + _safe(str(kind)) + "</extra>",
-            }
-        )  # fmt: skip
+        name = _safe(str(kind))
+        for labelled in (True, False):
+            tokens = [
+                token for token, known in enumerate(picture["kinds"]) if known == kind and shown[token] == labelled
+            ]
+            drawn = (
+                {"mode": "text", "textfont": {"size": 14, "color": colour}}
+                if labelled
+                else {"mode": "markers", "marker": {"size": 5, "color": colour, "opacity": 0.6}}
+            )
+            if tokens:
+                data.append(
+                    {
+                        "type": "scatter", "name": name, "showlegend": False,
+                        "text": [labels[token] for token in tokens],
+                        "x": [round(places[token][0], 4) for token in tokens],
+                        "y": [round(places[token][1], 4) for token in tokens],
+                        "hovertemplate": "%{text}<extra>" + name + "</extra>", **drawn,
+                    }
+                )  # fmt: skip
         # Text alone has no mark in a legend.
         mark = {"size": 9, "color": colour}
-        data.append(
-            {"type": "scatter", "mode": "markers", "name": _safe(str(kind)), "x": [None], "y": [None], "marker": mark}
-        )
+        data.append({"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None], "marker": mark})
     bare = {"showticklabels": False, "zeroline": False, "gridcolor": "@grid"}
     return {
         "id": chart_id,
         "data": data,
         "layout": {
-            "height": 440,
+            "height": MAP_PX[crowded][1] + 100,
             "margin": {"l": 12, "r": 12, "t": 12, "b": 12},
             "showlegend": True,
             "legend": {"orientation": "h", "y": -0.02, "yanchor": "top"},
@@ -192,6 +211,38 @@ def embedding(chart_id: str, picture: Mapping[str, Any]) -> Chart:
             "yaxis": bare,
         },
     }
+
+
+def is_crowded(picture: Mapping[str, Any]) -> bool:
+    """Whether a map has so many tokens that it needs the page's width, and its middle drawn wider."""
+    return len(picture["labels"]) > CROWDED
+
+
+def _spread(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same map with its middle drawn wider than its edges: a few outliers else leave no room for all others."""
+
+    def wider(values: Sequence[float]) -> list[float]:
+        scale = sorted(abs(value) for value in values)[len(values) // 2] or 1.0
+        return [math.asinh(2 * value / scale) for value in values]
+
+    xs, ys = zip(*places, strict=True)
+    return list(zip(wider(xs), wider(ys), strict=True))
+
+
+def _readable(labels: Sequence[str], places: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[bool]:
+    """Which labels can be read: each that touches none before it, when drawn into `size` pixels."""
+    xs, ys = zip(*places, strict=True)
+    across = size[0] / ((max(xs) - min(xs)) or 1.0)
+    up = size[1] / ((max(ys) - min(ys)) or 1.0)
+    kept: list[tuple[float, float, float]] = []
+    shown = []
+    for label, (x, y) in zip(labels, places, strict=True):
+        middle, height, half = x * across, y * up, max(len(label), 1) * LETTER_PX / 2
+        clear = all(abs(middle - m) > half + h or abs(height - v) > LINE_PX for m, v, h in kept)
+        if clear:
+            kept.append((middle, height, half))
+        shown.append(clear)
+    return shown
 
 
 KIND_COLOURS = ("#d6338a", "#1c8ed6", "#2f9e44", "#dd6b20", "#8250df", "#8a8f98", "#0ca5b0")

@@ -167,7 +167,7 @@ def _pictures(report: Report, drawn: list[charts.Chart]) -> list[str]:
             f"are used alike end up close. {_dimensions(embedding)}</p>"
             "<div class='chart' id='embedding'></div></section>"
         )
-    if len(halves) == 2:
+    if len(halves) == 2 and not charts.is_crowded(pictures["embedding"]):
         sections.append(f"<div class='pair'>{''.join(halves)}</div>")
     else:
         sections += halves
@@ -187,7 +187,11 @@ def _dimensions(embedding: Mapping[str, Any]) -> str:
     if int(embedding["dimensions"]) == 2:
         return "They have two dimensions; these are they."
     shown = 100 * float(embedding["variance_shown"])
-    return f"These are the two main directions in which the next layer sees them differ; they show {shown:.0f} % of it."
+    wider = " The middle is drawn wider; a dot tells its name." if charts.is_crowded(embedding) else ""
+    return (
+        "These are the two main directions in which the next layer sees them differ; "
+        f"they show {shown:.0f} % of it.{wider}"
+    )
 
 
 def _samples(report: Report) -> str:
