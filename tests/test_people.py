@@ -13,8 +13,11 @@ from bot.facts import Facts
 from bot.narrator_lines import LINES
 from bot.people import People
 from bot.safety import Gate
+from corpus.cleaning import Rules
 from corpus.message import ChatMessage
 from corpus.store import Corpus
+from trainer.material import read_chat
+from trainer.tokenizer import train_tokenizer
 
 
 class Stage:
@@ -70,6 +73,27 @@ def test_optout_withholds_and_optin_gives_back(stage: Stage) -> None:
     assert stage.corpus.count() == 6
     assert not stage.people.has_left("viewer")
     assert stage.cleared == ["viewer"]
+
+
+@pytest.mark.parametrize("wish", ["!optout", "!forgetme"])
+def test_who_has_left_is_in_no_row_no_side_and_no_vocabulary(stage: Stage, wish: str) -> None:
+    hours = 3_600_000
+    stage.corpus.append([said(f"zanzibella opens gate {at}", "viewer", at * hours) for at in range(40)])
+    stage.corpus.append([said(f"who opens the gate {at}", "other", at * hours + 1) for at in range(40)])
+
+    def learned() -> tuple[list[str], set[str], set[str]]:
+        chat = read_chat(stage.corpus, Rules())
+        texts = [str(part) for line in (*chat.train, *chat.validation) for part in line.parts]
+        spoken = {side for side in ("train", "validation") if any("zanz" in str(line) for line in getattr(chat, side))}
+        tokenizer = train_tokenizer("word", texts, 512)
+        return texts, spoken, {tokenizer.piece(token).strip() for token in range(tokenizer.vocab_size)}
+
+    texts, spoken, vocabulary = learned()
+    assert spoken == {"train", "validation"} and "zanzibella" in vocabulary
+    stage.hear(wish)
+    texts, spoken, vocabulary = learned()
+    assert texts and not spoken and "zanz" not in " ".join(texts)
+    assert "gate" in vocabulary and "zanzibella" not in vocabulary
 
 
 @pytest.mark.parametrize("text", ["please !forgetme", "!forgetmenot", "hello"])
