@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("corpus", "trainer", "bot")
 LOOK_S = 0.5
+ECHO = "^C"  # what a terminal writes behind the screen; a full last line would wrap and leave the screen's top behind
 
 
 def register(app: typer.Typer) -> None:
@@ -134,11 +135,15 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 async def _show(look: Callable[[bool], View], console: "Console", stop: asyncio.Event) -> None:
     if console.is_terminal:
+        from rich.constrain import Constrain
         from rich.live import Live
 
-        with Live(screen(look(False)), console=console, auto_refresh=False, transient=True) as live:
+        def shown() -> Constrain:
+            return Constrain(screen(look(stop.is_set())), max(20, console.width - len(ECHO) - 1))
+
+        with Live(shown(), console=console, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(screen(look(stop.is_set())), refresh=True)
+                live.update(shown(), refresh=True)
                 await asyncio.sleep(LOOK_S)
     before: View | None = None
     while True:
