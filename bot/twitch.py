@@ -106,6 +106,7 @@ class TwitchChat:
         self._arrived = asyncio.Event()
         self._ids: dict[str, str] = {}
         self._companion: Account | None = None
+        self._problem: BackchatError = ChatError("Twitch is not connected yet")
         self._speech = Speech(helix, keeper, self._tell, speakers=self._scale.shards if self._scale.conduit else 1)
         self._told: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
@@ -126,7 +127,7 @@ class TwitchChat:
                 except SignInChanged:
                     self._put(ConnectionChanged(False, "the sign-in changed; listening anew"))
                 except BackchatError as error:
-                    self._companion = None
+                    self._companion, self._problem = None, error
                     self._tell(str(error))
                     self._put(ConnectionChanged(False, str(error)))
                     await self._pause(error, retry_s)
@@ -149,7 +150,9 @@ class TwitchChat:
         """Say a line. A passing fault raises `ChatError` (the outbox tries again), a refusal is a `drop_reason`."""
         broadcaster_id = self._ids.get(line.channel)
         if self._companion is None:
-            return Sent(drop_reason="not signed in to Twitch; run `backchat login`")
+            if isinstance(self._problem, SignInError):
+                return Sent(drop_reason=str(self._problem))
+            raise ChatError(str(self._problem))
         if SPEAKING not in self._companion.scopes:
             return Sent(drop_reason=_mute(self._companion))
         if broadcaster_id is None:

@@ -247,6 +247,21 @@ async def test_a_twitch_that_is_down_is_an_error_the_outbox_tries_again(twitch: 
             await chat.send(OutgoingLine("streamer", "hello"))
 
 
+async def test_a_twitch_that_is_away_at_the_start_is_not_taken_for_a_missing_sign_in(
+    twitch: FakeTwitch, tokens: TokenFile
+) -> None:
+    twitch.fail("GET", "/oauth2/validate", status=503, times=1)
+    chat = open_chat(twitch, tokens)
+    with pytest.raises(ChatError, match="not connected yet"):
+        await chat.send(OutgoingLine("streamer", "hello"))
+    async with listening(chat, wait=False) as heard:
+        await heard.until(lambda: bool(heard.of(ConnectionChanged)))
+        with pytest.raises(ChatError, match="503"):
+            await chat.send(OutgoingLine("streamer", "hello"))
+        await heard.until(lambda: heard.connected)
+        assert (await chat.send(OutgoingLine("streamer", "hello"))).drop_reason is None
+
+
 async def test_the_outbox_gets_a_line_through_faults_while_it_lives_and_drops_it_after(
     twitch: FakeTwitch, tokens: TokenFile
 ) -> None:
