@@ -45,22 +45,31 @@ def import_logs(
 
 def forget(user: Annotated[str, typer.Argument(help="Login name.")], channel: Channel = None) -> None:
     """Remove everything somebody wrote, for ever, and never store them again."""
+    login = _login(user)
     with _open(_settings()) as corpus:
-        removed = corpus.forget(_login(user), channel)
-    typer.echo(f"Removed {removed:,} messages; only a salted hash is left. Models that saw them are to be retrained.")
+        removed = corpus.forget(login, _known(corpus, channel))
+    if removed:
+        typer.echo(
+            f"Removed {removed:,} message{'' if removed == 1 else 's'}; only a salted hash is left. "
+            "Models that saw them are to be retrained."
+        )
+    else:
+        typer.echo(f"Nothing of {login} is kept, and nothing will be stored.")
 
 
 def optout(user: Annotated[str, typer.Argument(help="Login name.")], channel: Channel = None) -> None:
     """Store nothing of somebody from now on, and learn nothing from what is there."""
+    login = _login(user)
     with _open(_settings()) as corpus:
-        corpus.opt_out(_login(user), channel)
+        corpus.opt_out(login, _known(corpus, channel))
     typer.echo("Opted out: nothing new is stored, and what is there is not learned from. `backchat forget` removes it.")
 
 
 def optin(user: Annotated[str, typer.Argument(help="Login name.")], channel: Channel = None) -> None:
     """Take an opt-out back."""
+    login = _login(user)
     with _open(_settings()) as corpus:
-        corpus.opt_in(_login(user), channel)
+        corpus.opt_in(login, _known(corpus, channel))
     typer.echo("Opted in again.")
 
 
@@ -77,5 +86,16 @@ def _open(settings: "Settings", *, read_only: bool = False) -> "Corpus":
     return Corpus.open(settings[PathsTable].database, read_only=read_only, known_bots=settings[CorpusTable].known_bots)
 
 
+def _known(corpus: "Corpus", channel: str | None) -> str | None:
+    """The channel as the database knows it: a misspelt one must not look like done."""
+    looking_cli.refuse_unknown(corpus, channel)
+    return looking_cli.channel_name(channel)
+
+
 def _login(user: str) -> str:
-    return user.strip().lstrip("@").lower()
+    from corpus.errors import CorpusError
+
+    login = user.strip().lstrip("@").strip().lower()
+    if not login:
+        raise CorpusError(f"{user!r} is nobody; write the login name as it stands in the channel's address")
+    return login

@@ -46,8 +46,8 @@ def stats(channel: Channel = None, as_json: AsJson = False) -> None:
     settings = _settings()
     rules = Rules.of(settings[CorpusTable], settings[CleaningTable])
     with _open(settings) as corpus:
-        channels = corpus.summaries(_channel(channel))
-        _refuse_unknown(corpus, channel)
+        channels = corpus.summaries(channel_name(channel))
+        refuse_unknown(corpus, channel)
         contents = [content_of(corpus.messages(channel=one.channel), rules) for one in channels]
         days = [corpus.days(one.channel) for one in channels]
         unseen = [len(corpus.unseen(one.channel)) for one in channels]
@@ -188,8 +188,8 @@ def search(
     with _open(settings):
         pass  # says so where nothing has been kept yet, before a search would make an empty database
     with _open(settings, read_only=False) as corpus:
-        _refuse_unknown(corpus, channel)
-        found, those = corpus.search(" ".join(words), channel=_channel(channel), limit=limit)
+        refuse_unknown(corpus, channel)
+        found, those = corpus.search(" ".join(words), channel=channel_name(channel), limit=limit)
     if as_json:
         _print_json({"found": found, "messages": [_exported(stored.message) for stored in those]})
         return
@@ -222,8 +222,8 @@ def export(
     from corpus.exporting import export_to
 
     with _open(_settings()) as corpus:
-        _refuse_unknown(corpus, channel)
-        written = export_to(file, (stored.message for stored in corpus.messages(channel=_channel(channel))))
+        refuse_unknown(corpus, channel)
+        written = export_to(file, (stored.message for stored in corpus.messages(channel=channel_name(channel))))
     if as_json:
         _print_json({"file": str(file), "messages": written})
         return
@@ -245,8 +245,8 @@ def clean(
     settings = _settings()
     rules = Rules.of(settings[CorpusTable], settings[CleaningTable])
     with _open(settings) as corpus:
-        _refuse_unknown(corpus, channel)
-        shown = show_cleaning(corpus.messages(channel=_channel(channel)), rules, show, random.Random())
+        refuse_unknown(corpus, channel)
+        shown = show_cleaning(corpus.messages(channel=channel_name(channel)), rules, show, random.Random())
     if as_json:
         _print_json(
             {
@@ -312,16 +312,18 @@ def _open(settings: "Settings", *, read_only: bool = True) -> "Corpus":
     return Corpus.open(settings[PathsTable].database, read_only=read_only, known_bots=settings[CorpusTable].known_bots)
 
 
-def _refuse_unknown(corpus: "Corpus", channel: str | None) -> None:
+def refuse_unknown(corpus: "Corpus", channel: str | None) -> None:
+    """Raises `CorpusError` that names the channels there are, for one that is none of them."""
     from corpus.errors import CorpusError
 
     known = corpus.channels()
-    if channel is not None and _channel(channel) not in known:
+    if channel is not None and channel_name(channel) not in known:
         there = f"there are {', '.join(known)}" if known else "none has been kept yet"
         raise CorpusError(f"--channel {channel}: no chat of that channel; {there}")
 
 
-def _channel(name: str | None) -> str | None:
+def channel_name(name: str | None) -> str | None:
+    """A channel as it is kept, whether somebody typed `#Den` or `den`."""
     return None if name is None else name.lstrip("#").lower()
 
 

@@ -70,7 +70,12 @@ def import_all(
                 rows = sum(one.rows for one in summaries) + summary.rows
                 progress.update(task, completed=done + summary.consumed, rows=rows)
 
-            summaries.append(import_file(corpus, source, importer, options, strict=strict, on_batch=advance))
+            try:
+                summaries.append(import_file(corpus, source, importer, options, strict=strict, on_batch=advance))
+            except ImportFileError as error:
+                if strict or len(paths) == 1:
+                    raise
+                refused.append(f"{path.name}: {_first_words(error)}")
             done += source.size
     _report(console, summaries, refused, time.monotonic() - started, stored=corpus is not None)
     return summaries
