@@ -111,7 +111,8 @@ def main() -> None:
 
         phone = browser.new_page(viewport={"width": 390, "height": 780})
         phone.goto(address)
-        time.sleep(1)
+        phone.wait_for_selector(".line")
+        phone.wait_for_function("document.getAnimations().every(one => one.playState != 'running')")
         phone.screenshot(path=folder / "room-phone.png")
 
         overlay = browser.new_page(viewport={"width": 520, "height": 560})
