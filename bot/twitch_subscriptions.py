@@ -141,6 +141,7 @@ class SessionSubscriptions:
         transport = await self._transport(session_id)
         there = await self._there(transport)
         missing = [one for one in self._wanted if one.key not in there and one not in self._refused]
+        self._hears_chat = any(one.essential and one.key in there for one in self._wanted)
         if missing:
             log.info("EventSub: %d subscriptions had gone and are made again", len(missing))
             await self._create_all(missing, transport)
