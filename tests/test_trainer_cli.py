@@ -16,6 +16,7 @@ from bot.cli import app
 from corpus.errors import BackchatError
 from corpus.message import ChatMessage
 from corpus.store import Corpus
+from trainer.cli import _visible
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ["good", "morning", "chat", "boss", "again", "lol", "nice", "one", "well", "played"]
@@ -103,6 +104,12 @@ def test_next_shows_chances_of_each_memory(folder: Path) -> None:
     assert done.complaint == ""
     assert all(name in done.output for name in ("ngram", "gpt", "mixture"))
     assert done.output.count("%") == 9
+    assert "␣" in done.output
+
+
+def test_next_shows_tokens_as_they_are_and_not_as_markup() -> None:
+    shown = [_visible(token).plain for token in (" hello", "[red]", "\\xf0", "\n", "é")]
+    assert shown == ["␣hello", "[red]", "\\xf0", "\\n", "é"]
 
 
 def test_a_checkpoint_that_is_not_there_is_one_sentence(folder: Path) -> None:

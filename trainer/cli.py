@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from corpus.settings import Settings
     from trainer.asking import Report
@@ -115,8 +116,16 @@ def next_tokens(
     for column in table.columns[1:]:
         column.justify = "right"
     for token, chances in next_chances(loaded, " ".join(words), count):
-        table.add_row(repr(token)[1:-1], *(f"{100 * chance:.1f} %" for chance in chances))
+        table.add_row(_visible(token), *(f"{100 * chance:.1f} %" for chance in chances))
     Console().print(table)
+
+
+def _visible(token: str) -> "Text":
+    """A token with its spaces and control characters to be seen, and nothing in it taken for markup."""
+    from rich.text import Text
+
+    seen = "".join(each if each.isprintable() else repr(each)[1:-1] for each in token)
+    return Text(seen.replace(" ", "␣"))
 
 
 def _losses_table(name: str, report: "Report") -> "Table":
