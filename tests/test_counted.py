@@ -36,6 +36,12 @@ def test_add_one_smoothing_is_what_a_hand_counts() -> None:
     assert bigram().row([1]) == pytest.approx([1 / 7, 1 / 7, 4 / 7, 1 / 7])
 
 
+def test_the_table_that_a_network_learns_from_holds_the_smoothed_counts() -> None:
+    table = bigram().table()
+    assert table[1].tolist() == [1, 1, 4, 1]
+    assert (table / table.sum(1, keepdims=True))[3] == pytest.approx(bigram().row([3]))
+
+
 def test_a_text_begins_after_the_start_token() -> None:
     # Two of the three documents begin with 1, one with 3.
     assert bigram().row([END]) == pytest.approx([1 / 7, 3 / 7, 1 / 7, 2 / 7])

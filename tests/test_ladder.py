@@ -169,12 +169,23 @@ def test_the_same_seed_climbs_to_the_same_loss(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_the_neural_bigram_finds_the_counts(tmp_path: Path) -> None:
-    data, (counting, training) = names(), choose_rungs("bigram,neural-bigram")
-    rungs = (counting, replace(training, steps=200))
+@pytest.mark.parametrize(
+    "data", [names(), text_data(invented_text(300), name="t", level="bpe", documents="whole", seed=1)]
+)
+def test_the_neural_bigram_finds_the_counts_on_either_side(data: LadderData, tmp_path: Path) -> None:
+    rungs = choose_rungs("bigram,neural-bigram")
     folder = open_ladder(tmp_path, plan(data, rungs), 1_700_000_000_000)
-    counted, neural = ascend(data, rungs, folder, seconds=60)
-    assert neural.train.nats_per_token == pytest.approx(counted.train.nats_per_token, abs=0.005)
+    counted, neural = ascend(data, rungs, folder, seconds=600)
+    assert neural.train.nats_per_token == pytest.approx(counted.train.nats_per_token, abs=0.002)
+    assert neural.validation.nats_per_token == pytest.approx(counted.validation.nats_per_token, abs=0.002)
+
+
+def test_a_rung_that_would_not_fit_into_memory_is_left_out() -> None:
+    (neural,) = choose_rungs("neural-bigram")
+    data = names(200)
+    assert neural.fits(data)
+    assert not replace(neural, largest_vocabulary=data.vocab_size - 1).fits(data)
+    assert not choose_rungs("mixture")[0].fits(data), "names are no stream of chat"
 
 
 def test_a_finished_rung_reads_back_as_it_was_written(tmp_path: Path) -> None:

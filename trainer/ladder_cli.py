@@ -72,7 +72,7 @@ def ladder(
     machine = measure(choose_device(table.device), use_threads(table.threads))
     with console.status("reading"):
         learned_from = _read(data, level, documents, seed, settings)
-    chosen = tuple(rung for rung in chosen if rung.independent_too or not learned_from.independent)
+    chosen = tuple(rung for rung in chosen if rung.fits(learned_from))
     plan = LadderPlan(
         data=learned_from.name,
         level=learned_from.level,

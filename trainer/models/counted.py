@@ -55,6 +55,13 @@ class Counted:
         """How many numbers it keeps: one a distinct n-gram, and those of the prior."""
         return len(self.grams) + (self.prior.parameters if self.prior else 0)
 
+    def table(self) -> npt.NDArray[np.float64]:
+        """Counts with the pseudo-counts among them, (contexts, vocab_size): what a network is trained on that should
+        find the same chances."""
+        counted = np.full(self.vocab_size**self.order, self.add_k)
+        counted[self.grams] += np.diff(self.running)
+        return counted.reshape(-1, self.vocab_size)
+
     @property
     def add_k(self) -> float:
         """The lectures' k: pseudo-counts a token of the vocabulary."""

@@ -16,7 +16,10 @@ __all__ = ["RUNGS", "Climb", "Outcome", "Rung", "Task", "Update", "choose_rungs"
 RUNGS: tuple[Rung, ...] = (
     Rung("untrained", "Untrained", "nothing yet: every token is equally likely", 0, 1, untrained),
     Rung("bigram", "Bigram, counted", "what follows what, counted", 0, 1, counted_bigram),
-    Rung("neural-bigram", "Bigram, neural", "the same, learned by gradient descent", 5, 1000, neural_bigram),
+    Rung(
+        "neural-bigram", "Bigram, neural", "the same, learned by gradient descent", 5, 1000, neural_bigram,
+        largest_vocabulary=16_384,
+    ),
     Rung("trigram", "Trigram, counted", "one more token to look back at", 0, 1, counted_trigram),
     Rung("kneser-ney", "Kneser-Ney n-gram", "long contexts that fall back on shorter ones", 0, 1, kneser_ney),
     Rung("mlp", "MLP", "embeddings: tokens that behave alike share what is learned", 16, 8000, mlp),
@@ -28,7 +31,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung("scaled-up", "Scaled up", "more of everything, with dropout", 25, 5000, scaled_up),
     Rung("gpt", "Backchat's GPT", "what was learned since: RoPE, Muon, SwiGLU, hashed n-grams", 40, 50_000, gpt),
     Rung("mixture", "GPT and n-gram", "two memories, one voice", 0, 1, mixture, needs="gpt", independent_too=False),
-)
+)  # fmt: skip
 
 
 def choose_rungs(names: str) -> tuple[Rung, ...]:

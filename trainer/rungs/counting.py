@@ -23,7 +23,7 @@ def untrained(task: Task) -> Iterator[Update | Outcome]:
 
 
 def counted_bigram(task: Task) -> Iterator[Update | Outcome]:
-    model = _fit_bigram(task.data)
+    model = fit_bigram(task.data)
     yield Outcome(
         model,
         model.parameters,
@@ -70,7 +70,8 @@ def _count(documents: Sequence[Tokens], order: int, data: LadderData) -> Counted
     )
 
 
-def _fit_bigram(data: LadderData) -> Counted:
+def fit_bigram(data: LadderData) -> Counted:
+    """The bigram with the add-k that suits held-out text best."""
     fit, held_out = data.tuning()
     chosen, _ = tune_smoothing(_count(fit, 2, data), held_out)
     return _count(data.train.documents, 2, data).smoothed(chosen.pseudo_counts, None)

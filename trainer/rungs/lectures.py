@@ -18,26 +18,34 @@ from trainer.models.mlp import MLP
 from trainer.models.network import NetworkModel
 from trainer.rung_training import (
     Batches,
+    LossOf,
     Plan,
     Progress,
     batch_loss,
     document_batches,
+    loss_of_counts,
     make_optimizer,
     stream_batches,
     train,
     with_budget,
 )
+from trainer.rungs.counting import fit_bigram
 from trainer.rungs.rung import EVALUATIONS, Climb, Outcome, Task, Update
 
 SMALL = 300_000  # parameters
 
 
 def neural_bigram(task: Task) -> Iterator[Update | Outcome]:
+    """Trained on all pairs of the text at once, as the lecture does it, and on the k fake ones of each that smooth the
+    counts too: then both must find the same table."""
     data = task.data
+    counted = fit_bigram(data)
     network = NeuralBigram(data.vocab_size).to(task.device)
-    batch_size = 1024 if data.independent else 64
-    plan = Plan(steps=task.steps, batch_size=batch_size, learning_rate=0.05, decay_from=0.3)
-    yield from _trained(task, network, plan, "its loss should be that of the counts")
+    contexts = torch.arange(data.vocab_size, device=task.device)[None]
+    counts = torch.from_numpy(counted.table()).float().to(task.device)
+    plan = Plan(steps=task.steps, batch_size=1, learning_rate=0.1, decay_from=0.3)
+    note = f"on the counts of the rung before, its k = {counted.add_k:.2g} with them"
+    yield from _trained(task, network, plan, note, batches=lambda: (contexts, counts), loss_of=loss_of_counts)
 
 
 def mlp(task: Task) -> Iterator[Update | Outcome]:
@@ -112,18 +120,27 @@ def find_rate(network: nn.Module, batches: Batches, plan: Plan) -> RangeTest:
 
 
 def _trained(
-    task: Task, network: nn.Module, plan: Plan, note: str, *, attention: bool = False, half_precision: bool = False
+    task: Task,
+    network: nn.Module,
+    plan: Plan,
+    note: str,
+    *,
+    attention: bool = False,
+    half_precision: bool = False,
+    batches: Batches | None = None,
+    loss_of: LossOf | None = None,
 ) -> Iterator[Update | Outcome]:
     """Train `network` in its turn, with an update whenever another share of it is done."""
     model = NetworkModel(network, task.data.start_token)
-    batches = _batches(task, network, plan.batch_size)
+    batches = batches or _batches(task, network, plan.batch_size)
     plan = with_budget(plan, task.seconds)
     yield Update(model, Progress(0, 0.0, math.nan, 0.0, 0.0, 0.0), plan.steps)
     last = min(task.first_steps or plan.steps, plan.steps)
     often = last / plan.steps / EVALUATIONS
     told, steps = often, 0
     with _few_threads(model.parameters):
-        for progress in train(network, batches, plan, report_every=10, half_precision=half_precision):
+        trained = train(network, batches, plan, report_every=10, half_precision=half_precision, loss_of=loss_of)
+        for progress in trained:
             steps = progress.step
             if progress.share_done >= told:
                 told = progress.share_done + often

@@ -72,3 +72,8 @@ class Rung:
     climb: Climb
     needs: str = ""
     independent_too: bool = True  # whether it can be climbed on documents that are not lines of chat or of a text
+    largest_vocabulary: int = 1_000_000  # beyond it the rung would not fit into memory
+
+    def fits(self, data: LadderData) -> bool:
+        """Whether it can be climbed on this data."""
+        return data.vocab_size <= self.largest_vocabulary and (self.independent_too or not data.independent)
