@@ -179,7 +179,7 @@ def loss_of_counts(network: nn.Module, contexts: Tensor, counts: Tensor) -> Tens
     """Mean nats a token of a whole text of which only pairs matter: `counts[i, j]` is how often j followed
     `contexts[0, i]`. The same number as reading the text token by token, without reading it again at every step."""
     logits = network(contexts)[0].float()
-    return -(counts * logits.log_softmax(-1)).sum() / counts.sum()
+    return torch.as_tensor(-(counts * logits.log_softmax(-1)).sum() / counts.sum())
 
 
 def with_budget(plan: Plan, seconds: float) -> Plan:
