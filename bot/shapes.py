@@ -29,7 +29,7 @@ _LINK = re.compile(
     r"\b[\w-]{3,63}(?:\s?\*\s?(?:com|net|org|xyz|ru)|,\s?com)\b|"
     r"\b[\w-]{2,63}\s?(?:\(dot\)|\[dot\]|\{dot\}|\sdot\s)\s?"
     r"(?:com|c0m|net|org|tv|gg|io|me|co|de|xyz|ru|link|live|app)\b|"
-    r"\b[\w-]{2,63}\s(?:punkt|punto|point|ponto)\s(?:com|net|org|gg|de|fr|es|it|br|ru)\b",
+    r"\b[\w-]{2,63}\s(?:punkt|punto|point|ponto)\s(?:com|net|org|gg|de|ru)\b",
     re.IGNORECASE,
 )
 _MAIL = re.compile(
