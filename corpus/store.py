@@ -32,7 +32,7 @@ from corpus.records import (
     pack,
 )
 from corpus.shingles import Shingle, Shingler
-from corpus.split import Side, side_of
+from corpus.split import BLOCK_MS, Side, side_of
 from corpus.textkey import text_key
 
 __all__ = ["Appended", "ChannelSummary", "Corpus", "Gap", "Removal", "StoredMessage"]
@@ -199,7 +199,7 @@ class Corpus:
                 total += len(chunk)
                 rows = self._rows(chunk, live)
                 refused += len(chunk) - len(rows)
-                if other_tools_until is not None:
+                if other_tools_until:
                     known, gone = self._known(rows, other_tools_until)
                     refused += len(gone)
                     rows = [row for row in rows if row[1] not in known and row[1] not in gone]
@@ -226,11 +226,13 @@ class Corpus:
         channels, bots = self._channels, self._bots
         number = self._last_row
         channel: _Channel | None = None
+        block, block_side = -1, False  # most messages are of the same half-hour as the one before
         for message_id, name, login, text, sent_ms, key, user_id, display_name, badges, emotes, reply_to in messages:
             if login in bots:
                 continue
             if channel is None or channel.name != name:
                 channel = channels.get(name) or self._channel(name)
+                block = -1
             chatter = channel.chatters.get(login) or self._chatter(channel, login, user_id, display_name)
             if chatter.refused or (chatter.until_ms and (sent_ms is None or sent_ms <= chatter.until_ms)):
                 continue
@@ -238,9 +240,14 @@ class Corpus:
                 self._rename(chatter, display_name)
             if channel.empty:
                 self._begin(channel, sent_ms if live else None)
-            side = side_of(name, sent_ms, position=channel.timeless, began_ms=channel.began_ms)
-            if sent_ms is None:
-                channel.timeless += 1
+            if sent_ms is None or channel.began_ms is not None:
+                side = side_of(name, sent_ms, position=channel.timeless, began_ms=channel.began_ms) != "train"
+                channel.timeless += sent_ms is None
+            else:
+                if sent_ms // BLOCK_MS != block:
+                    block = sent_ms // BLOCK_MS
+                    block_side = side_of(name, sent_ms) != "train"
+                side = block_side
             number += 1
             rows.append(
                 (
@@ -249,7 +256,7 @@ class Corpus:
                     channel.id,
                     chatter.id,
                     sent_ms,
-                    side != "train",
+                    side,
                     key,
                     text,
                     badges,

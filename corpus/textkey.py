@@ -13,6 +13,8 @@ def normalised(text: str) -> str:
     words = text.casefold().split()
     if len(words) < 2:
         return words[0] if words else ""
+    if len(set(words)) == len(words):
+        return " ".join(words)
     kept = [words[0]]
     for word in words:
         if word != kept[-1]:

@@ -20,7 +20,7 @@ from corpus.importers.source import LONGEST_LINE, Importer, Options, Record, Ski
 from corpus.message import ChatMessage, ClearedChatter, ClearedRoom, DeletedMessage, Moderation
 from corpus.records import Packed, pack
 
-BATCH = 10_000
+BATCH = 20_000
 PARALLEL_BYTES = 4 * 1024 * 1024  # a second process takes a third of a second to start: not for less than this
 NOTICE = Skipped(0, "a notice, no chat", harmless=True)
 TOO_LONG = f"longer than {LONGEST_LINE // 1024} KiB"
@@ -55,6 +55,7 @@ def batches(source: Source, importer: Importer, options: Options) -> Iterator[Ba
             return
         rows += len(some)
         batch = Batch(len(some), [], [], [], source.consumed())
+        messages = batch.messages
         for number, record in enumerate(some, rows - len(some) + 1):
             if isinstance(record, ChatMessage):
                 if is_notice(record):
@@ -62,7 +63,7 @@ def batches(source: Source, importer: Importer, options: Options) -> Iterator[Ba
                 elif len(record.text) > LONGEST_LINE:
                     batch.skipped.append(Skipped(number, TOO_LONG))
                 else:
-                    batch.messages.append(pack(record))
+                    messages.append(pack(record))
             elif isinstance(record, Skipped):
                 batch.skipped.append(replace(record, why=TOO_LONG) if record.line in source.too_long else record)
             else:

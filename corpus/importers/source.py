@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import IO, AnyStr, Protocol
 
@@ -98,16 +99,15 @@ class Source:
             return
         try:
             with self._bytes() as opened:
-                first = True
-                for line in self._bounded(opened.readline, b"\n", UNREADABLE.encode()):
-                    yield line.removeprefix(_MARKS[2][0]) if first else line
-                    first = False
+                if opened.peek(3)[:3] == _MARKS[2][0]:
+                    opened.read(3)
+                yield from self._bounded(opened.readline, b"\n", UNREADABLE.encode())
         except (OSError, EOFError, zlib.error) as error:
             raise ImportFileError(f"{self.path}: the file breaks off ({error})") from error
 
     def _bounded(self, readline: Callable[[int], AnyStr], end: AnyStr, instead: AnyStr) -> Iterator[AnyStr]:
         """Lines of bounded length, `instead` for one that is longer: whatever a file holds, memory stays flat."""
-        for number, line in enumerate(iter(lambda: readline(LONGEST_LINE), end[:0]), 1):
+        for number, line in enumerate(iter(partial(readline, LONGEST_LINE), end[:0]), 1):
             if len(line) < LONGEST_LINE or line.endswith(end):
                 yield line
                 continue
@@ -165,7 +165,7 @@ def time_ms(stamp: object, zone: tzinfo) -> int | None:
     """
     try:
         if isinstance(stamp, str):
-            if stamp.isascii() and stamp.isdecimal():
+            if stamp.isdecimal() and stamp.isascii():
                 return time_ms(int(stamp), zone)
             moment = datetime.fromisoformat(stamp)
             if moment.tzinfo is None:
