@@ -122,6 +122,7 @@ def train(
     loss a number.
     """
     world = World()
+    model.sparse_tables(model.device.type in ("cpu", "cuda") and not world.active)
     wrapped: nn.Module = DistributedDataParallel(_Loss(model)) if world.active else _Loss(model)
     optimizers = Optimizers(model, rates)
     batches = blocks(

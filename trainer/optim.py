@@ -1,4 +1,4 @@
-"""Which optimiser moves which weights, and how fast: Muon for the matrices inside blocks, AdamW for all the rest.
+"""Which optimiser moves which weights: Muon the matrices of blocks, row-wise Adagrad hashed rows, AdamW the rest.
 
 Knows the GPT's parameters by name and nothing of data or time.
 """
@@ -17,22 +17,51 @@ class Rates:
 
     matrices: float = 0.02
     embeddings: float = 0.01
-    ngrams: float = 0.02
+    ngrams: float = 0.1
     head: float = 0.004
     gains: float = 0.004
     weight_decay: float = 0.02
     newton_schulz_steps: int = 5
 
 
+class RowAdagrad(torch.optim.Optimizer):
+    """Adagrad with one step size a row, for tables of which a batch touches few rows: the others cost nothing.
+
+    A gradient may be sparse (what an embedding with `sparse` gives) or dense; rows without one stay as they are.
+    """
+
+    def __init__(self, tables: list[Tensor], lr: float) -> None:
+        super().__init__(tables, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                gradient = table.grad.coalesce() if table.grad.is_sparse else table.grad.to_sparse(1)
+                rows, values = gradient.indices()[0], gradient.values()
+                state = self.state[table]
+                if not state:
+                    state["squares"] = torch.zeros(len(table), device=table.device)
+                squares = state["squares"]
+                squares.index_add_(0, rows, values.square().mean(1))
+                scale = -group["lr"] / (squares[rows].sqrt() + 1e-10)
+                table.index_add_(0, rows, values * scale[:, None])
+
+
 class Optimizers:
-    """Muon and AdamW stepped together, at one share of their rates."""
+    """Muon, Adagrad and AdamW stepped together, at one share of their rates."""
 
     def __init__(self, model: nn.Module, rates: Rates) -> None:
         matrices: list[Tensor] = []
+        tables: list[Tensor] = []
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in model.named_parameters():
             if ".attention." in name or ".mlp." in name:
                 matrices.append(parameter)
+            elif name.startswith("ngrams."):
+                tables.append(parameter)
             else:
                 groups.setdefault(_rate(name, rates), []).append(parameter)
         # Weight decay pulls the matrices only: embeddings of rare tokens would vanish under it.
@@ -44,6 +73,8 @@ class Optimizers:
             betas=(0.9, 0.99), eps=1e-10, weight_decay=0.0, fused=True,
         )  # fmt: skip
         self._optimizers: tuple[torch.optim.Optimizer, ...] = (muon, adam)
+        if tables:
+            self._optimizers += (RowAdagrad(tables, rates.ngrams),)
         self._full = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._optimizers]
         self._slowed = 1.0
 
@@ -84,8 +115,6 @@ def rate_share(progress: float, warm_up: float = 0.02, decay_from: float = 0.3) 
 def _rate(name: str, rates: Rates) -> float:
     if name.startswith("embedding."):
         return rates.embeddings
-    if name.startswith("ngrams."):
-        return rates.ngrams
     if name.startswith("head."):
         return rates.head
     return rates.gains

@@ -199,6 +199,12 @@ class GPT(nn.Module):
     def device(self) -> torch.device:
         return self.embedding.weight.device
 
+    def sparse_tables(self, sparse: bool) -> None:
+        """Whether the hashed tables' gradients hold only the rows that were read, so that the others cost nothing."""
+        for table in self.ngrams:
+            assert isinstance(table, nn.Embedding)
+            table.sparse = sparse
+
     def forward(self, tokens: Tensor, cache: Cache | None = None, before: Tensor | None = None) -> Tensor:
         return self.logits(self.features(tokens, cache, before))
 
