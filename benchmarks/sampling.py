@@ -3,6 +3,7 @@
     python benchmarks/sampling.py                  every size that `auto` picks, one continuation and eight at once
     python benchmarks/sampling.py --sizes medium --threads 2
     python benchmarks/sampling.py --first          the first reply of a voice just loaded, and those after it
+    python benchmarks/sampling.py --products       one product of a few rows with a matrix, every way there is
     python benchmarks/sampling.py --processor      in processor time, on a machine that others are using, too
 
 The network has random weights, which take as long as any others; the counts are of made-up chat. Without a cache the
@@ -10,10 +11,12 @@ same network reads everything said so far again for each token, in torch; the re
 """
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +35,7 @@ from trainer import checkpoint as on_disk  # noqa: E402
 from trainer.dataset import encode_lines  # noqa: E402
 from trainer.memory import LineMemory  # noqa: E402
 from trainer.models.gpt import GPT, GPTConfig, GPTDecoder  # noqa: E402
+from trainer.models.gpt_decoder import Matrix  # noqa: E402
 from trainer.models.language_model import Decoder, LanguageModel, LogProbabilities, Tokens  # noqa: E402
 from trainer.models.mixture import Mixture, Weights  # noqa: E402
 from trainer.models.ngram import NGram  # noqa: E402
@@ -232,6 +236,52 @@ def first_replies(sizes: Sequence[str], console: Console) -> None:
     console.print(f"four candidates, 60 messages of context, at most {REPLY_TOKENS} tokens; {machine()}")
 
 
+def products(console: Console) -> None:
+    """What a step is made of: µs, median and 99th percentile, beside two programs that do nothing but compute."""
+    console.print(machine())
+    shown = Table("weights", "rows", "NumPy", "NumPy in pieces", "torch", "torch bfloat16", "torch int8, dynamic")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    endless = [sys.executable, "-c", "while True: pass"]
+    beside = [subprocess.Popen(endless) for _ in range(2)]
+    try:
+        for inputs, outputs in ((96, 288), (192, 576), (192, 1024), (384, 1152), (384, 2048)):
+            weights = np.random.default_rng(0).standard_normal((inputs, outputs), np.float32)
+            matrix, rounded = Matrix(weights), torch.from_numpy(weights.T.copy()).bfloat16()
+            linear = torch.nn.Linear(inputs, outputs, bias=False)
+            whole = linear.weight.detach()
+            small = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(linear), {torch.nn.Linear})
+            for rows in (1, 4, 8):
+                x = np.random.default_rng(1).standard_normal((rows, inputs), np.float32)
+                tensor = torch.from_numpy(x)
+                half = tensor.bfloat16()
+                ways: list[Callable[[], object]] = [
+                    partial(np.matmul, x, weights),
+                    partial(matrix.after, x),
+                    partial(torch.nn.functional.linear, tensor, whole),
+                    partial(torch.nn.functional.linear, half, rounded),
+                    partial(small, tensor),
+                ]
+                with torch.inference_mode():
+                    found = [microseconds(way) for way in ways]
+                shown.add_row(f"{inputs} × {outputs}", str(rows), *(f"{p50:,.0f} / {p99:,.0f}" for p50, p99 in found))
+    finally:
+        for process in beside:
+            process.kill()
+            process.wait()
+    console.print(shown)
+
+
+def microseconds(way: Callable[[], object], times: int = 300) -> tuple[float, float]:
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        way()
+        found.append(1e6 * (time.perf_counter() - began))
+    found.sort()
+    return at(found, 0.5), at(found, 0.99)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(SIZES))
@@ -239,11 +289,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="for torch; the rest always takes one")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each size and batch")
     parser.add_argument("--first", action="store_true")
+    parser.add_argument("--products", action="store_true")
     parser.add_argument("--processor", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     console = Console(width=120)
-    if arguments.first:
+    if arguments.products:
+        products(console)
+    elif arguments.first:
         first_replies(arguments.sizes.split(","), console)
     else:
         batches = [int(batch) for batch in arguments.batches.split(",")]
