@@ -3,9 +3,15 @@
 import io
 import json
 import math
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +162,36 @@ def test_a_ladder_broken_off_goes_on_behind_its_last_finished_rung(tmp_path: Pat
     assert [result.name for result in ascend(data, rungs, folder)] == ["untrained", "bigram", "trigram"]
     assert (folder / "rungs" / "bigram.json").stat().st_mtime_ns == before, "climbed once"
     assert open_ladder(tmp_path, plan(data, rungs), 1_700_000_002_000) != folder, "a finished one is not gone on with"
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text(invented_names(600))
+    command = [
+        sys.executable,
+        "-m",
+        "bot.cli",
+        "ladder",
+        "--data",
+        "names.txt",
+        "--documents",
+        "lines",
+        "--rungs",
+        "mlp",
+    ]
+    settings = {**os.environ, "BACKCHAT_TRAINER__DEVICE": "cpu", "BACKCHAT_PATHS__CHECKPOINTS": "checkpoints"}
+    # A test run in the background of a shell would hand down that Ctrl-C is ignored.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=settings, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as climbing:
+        events = tmp_path.glob(f"checkpoints/*-ladder/{METRICS_FILE}")
+        while climbing.poll() is None and not any("evaluation" in file.read_text() for file in events):
+            time.sleep(0.05)
+            events = tmp_path.glob(f"checkpoints/*-ladder/{METRICS_FILE}")
+        climbing.send_signal(signal.SIGINT)
+        _, said = climbing.communicate(timeout=60)
+    assert climbing.returncode == 130
+    assert said == "Broken off. The same command goes on behind the last finished rung.\n"
 
 
 def test_the_same_seed_climbs_to_the_same_loss(tmp_path: Path) -> None:

@@ -100,19 +100,24 @@ def ladder(
             elif underway is None:
                 console.print(ladder_line(climbed[-1]), highlight=False, markup=False, soft_wrap=True)
 
-        results = climb(
-            learned_from,
-            chosen,
-            folder=folder,
-            seconds=60 * minutes,
-            seed=seed,
-            machine=machine,
-            model=settings[ModelTable],
-            full_size=full_size,
-            first_steps=first_steps,
-            now_ms=_now_ms,
-            show=show,
-        )
+        try:
+            results = climb(
+                learned_from,
+                chosen,
+                folder=folder,
+                seconds=60 * minutes,
+                seed=seed,
+                machine=machine,
+                model=settings[ModelTable],
+                full_size=full_size,
+                first_steps=first_steps,
+                now_ms=_now_ms,
+                show=show,
+            )
+        except KeyboardInterrupt:
+            live.stop()
+            typer.echo("Broken off. The same command goes on behind the last finished rung.", err=True)
+            raise typer.Exit(130) from None
         if console.is_terminal:
             live.update(ladder_table(title, chosen, results, None, width=console.width), refresh=True)
     if not console.is_terminal:
