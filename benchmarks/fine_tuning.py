@@ -2,14 +2,15 @@
 
     python benchmarks/fine_tuning.py [--small 5000] [--pretrain-minutes 3] [--minutes 1]
 
-Trains on a large channel, then on the first messages of another one: from nothing with a vocabulary of its own, and
+Trains on a large channel, then on the latest messages of another one: from nothing with a vocabulary of its own, and
 from the large channel's weights with its vocabulary kept. The same validation messages judge both.
 """
 
 import argparse
 import gzip
-import itertools
 import tempfile
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from corpus.cleaning import Rules
 from corpus.settings import CleaningTable, CorpusTable
+from trainer.dataset import normalised, unseen
 from trainer.ladder_chat import read_log
 from trainer.machine import measure, use_threads
 from trainer.material import Chat
@@ -29,12 +31,17 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 RULES = Rules.of(CorpusTable(), CleaningTable())
 
 
-def first_messages(log: Path, count: int, folder: Path) -> Chat:
-    """The first messages of a gzipped JSON-lines log."""
+def latest_messages(log: Path, count: int, folder: Path) -> Chat:
+    """The latest messages of a gzipped JSON-lines log, a fifth of them from its validation side however that lies in
+    time: a few busy hours may hold no half-hour that validates."""
     cut = folder / "small.jsonl"
     with gzip.open(log, "rt", encoding="utf-8") as lines:
-        cut.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
-    return read_log(cut, CorpusTable(), RULES)
+        cut.write_text("".join(deque(lines, max(20 * count, 50_000))), encoding="utf-8")
+    chat = read_log(cut, CorpusTable(), RULES)
+    train, validation = chat.train[-count * 4 // 5 :], chat.validation[-count // 5 :]
+    strange = unseen(validation, {normalised(line) for line in train})
+    rows = frozenset(line.row for line, new in zip(validation, strange.tolist(), strict=True) if new)
+    return replace(chat, train=train, validation=validation, unseen_rows=rows)
 
 
 def main() -> None:
@@ -61,7 +68,7 @@ def main() -> None:
         for heading in ("small channel", "start", "GPT", "n-gram", "mixture", "unseen: GPT", "unseen: mixture"):
             table.add_column(heading, justify="left" if heading in ("small channel", "start") else "right")
         for count in given.small:
-            small = first_messages(given.small_log, count, folder)
+            small = latest_messages(given.small_log, count, folder)
             losses = {
                 "from nothing": trained(f"nothing-{count}", small, given.minutes).best,
                 f"{given.large.name.split('.')[0]}, {given.pretrain_minutes:g} min": trained(
