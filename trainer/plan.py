@@ -34,12 +34,13 @@ class Shape:
 
 SIZES = {
     "tiny": Shape(2, 3, 96, 64),
-    "small": Shape(3, 4, 128, 128),
+    "small": Shape(2, 4, 128, 64),
     "medium": Shape(4, 6, 192, 128),
     "large": Shape(6, 8, 256, 256),
     "huge": Shape(8, 12, 384, 256),
 }
-LADDER = tuple(SIZES.values())
+# What `auto` chooses from; the steps between the named sizes are wide, so there is one more.
+LADDER = tuple(sorted([*SIZES.values(), Shape(3, 5, 160, 128)], key=lambda shape: shape.matrices))
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def make_plan(
         epochs=epochs,
         dropout=dropout,
         weight_decay=0.02 if epochs <= 2 else 0.1,
-        orders=(2,),
+        orders=(2, 3),
         evaluations=max(1, min(evaluations, round(seconds / 2), steps)),
         sentence=_sentence(train_tokens, minutes, speed, shape, steps, epochs),
     )
@@ -145,7 +146,7 @@ def _shape(train_tokens: int, seconds: float, speed: Speed, vocab_size: int, tab
     return best
 
 
-TOKENS_A_WEIGHT = 3.0
+TOKENS_A_WEIGHT = 12.0
 WEIGHTS_A_TOKEN = 4.0
 
 
@@ -163,7 +164,7 @@ def _explicit(shape: Shape, table: ModelTable) -> Shape:
 
 def _batch_tokens(total: float) -> float:
     """Tokens a step: many small steps for a run of seconds, larger ones where there is time to use them."""
-    return min(8192.0, max(768.0, 768.0 * math.sqrt(total / 300_000)))
+    return min(8192.0, max(768.0, 768.0 * math.sqrt(total / 1_200_000)))
 
 
 def _sentence(train_tokens: int, minutes: float, speed: Speed, shape: Shape, steps: int, epochs: float) -> str:
