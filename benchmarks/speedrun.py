@@ -55,16 +55,16 @@ class Recipe:
 # A run of a second: one layer, and tables of the last two to five characters, which overfit only later.
 SPRINT = Recipe(
     lambda vocab_size: GPTConfig(
-        vocab_size, start_token=0, block_size=64, n_layer=1, n_head=4, n_embd=128, orders=(2, 3, 4, 5), rows=65_536
+        vocab_size, start_token=0, block_size=32, n_layer=1, n_head=2, n_embd=64, orders=(2, 3, 4, 5), rows=65_536
     ),
     steps=100,
-    batch_size=12,
+    batch_size=16,
     rates=Rates(),
 )
 # A run of a minute.
 DISTANCE = Recipe(
     lambda vocab_size: GPTConfig(
-        vocab_size, start_token=0, block_size=128, n_layer=4, n_head=4, n_embd=128, orders=(2, 3), rows=16_384
+        vocab_size, start_token=0, block_size=128, n_layer=2, n_head=4, n_embd=128, orders=(2, 3), rows=65_536
     ),
     steps=1_000_000,
     batch_size=12,

@@ -18,6 +18,11 @@ def test_the_plan_explains_itself_in_one_line() -> None:
     assert "\n" not in sentence
 
 
+def test_a_run_of_less_than_a_minute_is_told_in_seconds() -> None:
+    sentence = make_plan(1_054, 0.5305, LAPTOP, 320, AUTO).sentence
+    assert sentence.startswith("1,054 tokens and 32 seconds on 2 cores: ")
+
+
 def test_more_time_and_a_faster_machine_never_make_the_model_smaller() -> None:
     sizes = [make_plan(6_000_000, minutes, LAPTOP, 1024, AUTO).shape.matrices for minutes in (0.2, 1, 5, 20, 100)]
     assert sizes == sorted(sizes)

@@ -146,7 +146,7 @@ def _shape(train_tokens: int, seconds: float, speed: Speed, vocab_size: int, tab
     return best
 
 
-TOKENS_A_WEIGHT = 12.0
+TOKENS_A_WEIGHT = 9.0
 WEIGHTS_A_TOKEN = 4.0
 
 
@@ -168,7 +168,7 @@ def _batch_tokens(total: float) -> float:
 
 
 def _sentence(train_tokens: int, minutes: float, speed: Speed, shape: Shape, steps: int, epochs: float) -> str:
-    allowed = f"{minutes:g} minute{'s' if minutes != 1 else ''}"
+    allowed = f"{round(60 * minutes)} seconds" if minutes < 1 else f"{minutes:.3g} minute{'s' if minutes != 1 else ''}"
     passes = f"{epochs:.1f}" if epochs < 3 else f"{epochs:.0f}"
     return (
         f"{rounded(train_tokens)} tokens and {allowed} on {speed.machine}: {shape.n_layer} layers × {shape.n_embd}, "
