@@ -4,7 +4,6 @@ Knows nothing of models. Recent training lines are held out from the network for
 validation stays unseen by everything that is fitted.
 """
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from corpus.cleaning import Rules
 from corpus.errors import TrainingError
+from corpus.garbage import uncollected
 from corpus.store import Corpus
 from corpus.transcript import TranscriptLine, transcript
 from trainer.dataset import EncodedLines, encode_lines, excerpt
@@ -63,14 +63,9 @@ def read_chat(corpus: Corpus, rules: Rules) -> Chat:
     removals, last_row = corpus.last_removal(), corpus.last_row()
     train: list[TranscriptLine] = []
     validation: list[TranscriptLine] = []
-    collecting = gc.isenabled()
-    gc.disable()  # millions of lines without a cycle among them: looking for one costs a quarter of the time
-    try:
+    with uncollected():
         for line in transcript(corpus.messages(), rules):
             (train if line.side == "train" else validation).append(line)
-    finally:
-        if collecting:
-            gc.enable()
     return Chat(train, validation, frozenset(corpus.unseen()), removals, last_row)
 
 

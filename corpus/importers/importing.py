@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from corpus.errors import ImportFileError
+from corpus.garbage import uncollected
 from corpus.importers.reading import PARALLEL_BYTES, Batch, batches, batches_beside
 from corpus.importers.source import Importer, Options, Skipped, Source
 from corpus.message import ClearedChatter, ClearedRoom, DeletedMessage, Moderation
@@ -53,17 +54,18 @@ def import_file(
     summary = Summary(source.path.name, importer.name)
     beside = source.size >= PARALLEL_BYTES and (os.cpu_count() or 1) > 1
     before = 0 if corpus is None else corpus.last_row()
-    for batch in (batches_beside if beside else batches)(source, importer, options):
-        _count_skipped(source, batch, summary, strict)
-        summary.rows += batch.rows
-        summary.moderation += len(batch.moderation)
-        summary.consumed = batch.consumed
-        if corpus is None:
-            summary.appended += Appended(kept=len(batch.messages))
-        else:
-            with corpus.transaction():
-                _store(corpus, batch, summary, before)
-        on_batch(summary)
+    with uncollected():
+        for batch in (batches_beside if beside else batches)(source, importer, options):
+            _count_skipped(source, batch, summary, strict)
+            summary.rows += batch.rows
+            summary.moderation += len(batch.moderation)
+            summary.consumed = batch.consumed
+            if corpus is None:
+                summary.appended += Appended(kept=len(batch.messages))
+            else:
+                with corpus.transaction():
+                    _store(corpus, batch, summary, before)
+            on_batch(summary)
     if corpus is not None:
         corpus.scrub()
     return summary

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import ImportFileError
+from corpus.garbage import uncollected
 from corpus.importers.lines import is_notice
 from corpus.importers.registry import IMPORTERS
 from corpus.importers.source import LONGEST_LINE, Importer, Options, Record, Skipped, Source
@@ -100,8 +101,9 @@ def batches_beside(source: Source, importer: Importer, options: Options) -> Iter
 
 def _read_into(pipe: Connection, path: Path, importer: int, options: Options) -> None:
     try:
-        for batch in batches(Source.of(path), IMPORTERS[importer], options):
-            pipe.send_bytes(marshal.dumps(("batch", *_flattened(batch))))
+        with uncollected():
+            for batch in batches(Source.of(path), IMPORTERS[importer], options):
+                pipe.send_bytes(marshal.dumps(("batch", *_flattened(batch))))
         pipe.send_bytes(marshal.dumps(("end",)))
     except ImportFileError as error:
         pipe.send_bytes(marshal.dumps(("error", str(error))))
