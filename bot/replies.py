@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from corpus.echo import is_echo, is_telling, plain_line
+from corpus.cleaning import ADDRESS, LINK, MAIL, PHONE
 from corpus.message import ChatMessage
 from corpus.shingles import words_of
 
 WORD = re.compile(r"\w+")
 LONG_CHARACTERS = 220
+PLACEHOLDERS = (LINK, MAIL, PHONE, ADDRESS)  # what stood there was somebody's, and is not remembered
 ATTENTION = 1.0  # nats a token that a line may be less sure of and yet win, because it takes up what was said
 
 
@@ -53,6 +55,7 @@ def faults(text: str, heard: Sequence[str]) -> int:
             len(words) < 2,
             len(words) > 3 and len(set(words)) <= len(words) // 3,
             len(text) > LONG_CHARACTERS,
+            any(placeholder in text for placeholder in PLACEHOLDERS),
         )
     )
 

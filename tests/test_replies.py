@@ -55,3 +55,7 @@ def test_the_prompt_alone_is_no_reply() -> None:
     assert preferred([Made("the best game is", 0.1), Made("the best game is chess", 2.0)], [], "The best game is") == [
         "the best game is chess"
     ]
+
+
+def test_a_line_with_a_gap_where_a_link_stood_comes_last() -> None:
+    assert preferred([Made("look at this - [link]", 0.1), Made("what a play", 2.0)], [])[0] == "what a play"
