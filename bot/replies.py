@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from corpus.echo import is_echo, is_telling, plain_line
 from corpus.cleaning import ADDRESS, LINK, MAIL, PHONE
+from corpus.echo import is_echo, is_telling, plain_line
 from corpus.message import ChatMessage
 from corpus.shingles import words_of
 
