@@ -96,7 +96,7 @@ async def browser(chromium: Any) -> AsyncIterator[Any]:
 async def opened(browser: Any, url: str, **options: Any) -> Any:
     """A page whose console errors are collected in `page.complaints`."""
     page = await browser.new_page(**options)
-    page.set_default_timeout(8_000)
+    page.set_default_timeout(30_000)  # the first page of a cold browser on a busy machine takes its time
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
@@ -105,7 +105,7 @@ async def opened(browser: Any, url: str, **options: Any) -> Any:
 
 
 async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(400):
+    for _ in range(1500):
         if await true():
             return
         await asyncio.sleep(0.02)
