@@ -242,7 +242,7 @@ def show(cells: dict[str, Cell], console: Console) -> None:
                         model,
                         f"{bits:.4f}",
                         "" if unseen is None else f"{unseen:.4f}",
-                        f"{bits / best[0] - 1:+.1%}",
+                        f"{bits / best[0] - 1:+.1%}" if rivals else "",
                         "" if unseen is None or best[1] is None else f"{unseen / best[1] - 1:+.1%}",
                         f"{cell.seconds:.0f}",
                     )

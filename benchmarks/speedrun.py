@@ -1,6 +1,6 @@
 """How soon our GPT is as good as the plain recipe, and how good it, the n-gram and both are when that one is done.
 
-    python benchmarks/speedrun.py                 three seeds, medians: about eight minutes on two cores
+    python benchmarks/speedrun.py                 three seeds, medians: about three minutes each on two cores
     python benchmarks/speedrun.py --seeds 1
     python benchmarks/speedrun.py --tune          the same on the last tenth of the training text instead of validation
 
