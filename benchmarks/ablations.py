@@ -1,6 +1,6 @@
 """What each choice in the GPT is worth on real chat: a short run with one thing changed, by BPE and by characters.
 
-    python benchmarks/ablations.py                     three seeds of every variant, one thread: for hours when nobody waits
+    python benchmarks/ablations.py                     three seeds of every variant, on one thread
     python benchmarks/ablations.py --unit bpe --seeds 1 --only base,adamw,positions
 
 The latest 50,000 messages of `twitch_vtuber_400k`; steps are fixed, so a busy machine changes the minutes, not the
