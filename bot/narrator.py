@@ -165,6 +165,7 @@ class Narrator:
             "rung": training.rung,
             "adds": training.adds,
             "minutes": f"{float(event.get('seconds', 0)) / 60:.1f}",
+            "took": _took(float(event.get("seconds", 0))),
         }
         if training.curve and training.best is not None:
             first, now = training.curve[0], training.curve[-1]
@@ -206,3 +207,8 @@ def tidy_sample(sample: str) -> str:
 def _fits(text: str, values: Mapping[str, str]) -> bool:
     """Whether every placeholder of a template has something to say."""
     return all(values.get(name) for name in placeholders(text))
+
+
+def _took(seconds: float) -> str:
+    """A stretch of time as one says it: seconds below two minutes, then minutes."""
+    return f"{max(1, round(seconds))} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -38,7 +38,7 @@ IMPORTANCE: dict[Moment, int] = {
 PLACEHOLDERS = frozenset(
     {
         "name", "run", "step", "planned_steps", "percent", "messages", "parameters", "sample", "reason", "minutes",
-        "loss", "first_loss", "best_loss", "bits", "choices", "sparkline", "rung", "adds",
+        "took", "loss", "first_loss", "best_loss", "bits", "choices", "sparkline", "rung", "adds",
     }
 )  # fmt: skip
 
@@ -88,9 +88,9 @@ LINES: dict[Moment, tuple[str, ...]] = {
         "New brain rejected: {reason}. Back to reading.",
     ),
     "run_finished": (
-        "Training done after {minutes} minutes: {first_loss} → {best_loss} {sparkline}. Ask me anything.",
+        "Training done after {took}: {first_loss} → {best_loss} {sparkline}. Ask me anything.",
         "End of run at step {step}, best loss {best_loss} {sparkline}. I am as wise as {messages} can make me.",
-        "Finished: {minutes} minutes, best loss {best_loss}, {bits} bits a character. I will now pretend it was easy.",
+        "Finished: {took}, best loss {best_loss}, {bits} bits a character. I will now pretend it was easy.",
     ),
     "rung_started": (
         "Up the ladder: rung {rung} ({adds}).",
