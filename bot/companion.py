@@ -101,7 +101,7 @@ class Companion:
         to_us = message.reply_to is not None and message.reply_to in self.channel(message.channel).own_ids
         if not to_us and found.group(1).casefold() not in self._names:
             return event
-        return replace(event, message=replace(message, text=message.text[found.end() :], emotes=()))
+        return replace(event, message=message._replace(text=message.text[found.end() :], emotes=()))
 
     def on_event(self, event: ChatEvent, now_ms: int) -> list[Action]:
         """What to do about one event, in order. Events must be given in the order in which they happened."""

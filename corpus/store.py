@@ -277,10 +277,13 @@ class Corpus:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         ).rowcount
-        deleted = self._db.execute(
-            "DELETE FROM message WHERE row >= ? AND EXISTS (SELECT 1 FROM deleted_id WHERE deleted_id.id = message.id)",
-            (rows[0][0],),
-        ).rowcount
+        deleted = 0
+        if self._db.execute("SELECT 1 FROM deleted_id LIMIT 1").fetchone():
+            deleted = self._db.execute(
+                "DELETE FROM message"
+                " WHERE row >= ? AND EXISTS (SELECT 1 FROM deleted_id WHERE deleted_id.id = message.id)",
+                (rows[0][0],),
+            ).rowcount
         self._db.execute("UPDATE meta SET value = ? WHERE name = 'last_row'", (self._last_row,))
         return inserted, deleted
 

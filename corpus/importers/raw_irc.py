@@ -39,7 +39,11 @@ def irc_record(raw: str, number: int, options: Options, ids: IdMaker) -> Record:
     if record is None:
         return Skipped(number, f"no chat: {line.command}", harmless=True)
     if options.channel and record.channel != options.channel:
-        record = replace(record, channel=options.channel)
+        channel = options.channel
+        if isinstance(record, ChatMessage):
+            record = record._replace(channel=channel)
+        else:
+            record = replace(record, channel=channel)
     if isinstance(record, ChatMessage) and not record.text:
         return Skipped(number, "no text")
     return record
