@@ -38,7 +38,7 @@ class JsonLines:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        row = from_json(line)
+        row = from_json(line, cache_strings="keys")
     except ValueError:
         try:  # what the strict reader refuses and others write: half a surrogate pair, bytes that are no UTF-8
             row = json.loads(line.decode("utf-8", "replace"), object_hook=_sound_object)
