@@ -64,7 +64,15 @@ SPRINT = Recipe(
 # A run of a minute.
 DISTANCE = Recipe(
     lambda vocab_size: GPTConfig(
-        vocab_size, start_token=0, block_size=128, n_layer=2, n_head=4, n_embd=128, orders=(2, 3), rows=65_536
+        vocab_size,
+        start_token=0,
+        block_size=128,
+        n_layer=2,
+        n_head=4,
+        n_embd=128,
+        orders=(2, 3),
+        rows=65_536,
+        row_dropout=0.8,
     ),
     steps=1_000_000,
     batch_size=12,

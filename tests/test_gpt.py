@@ -179,3 +179,18 @@ def test_half_precision_says_nearly_the_same() -> None:
     exact = model.score(tokens)
     model.half_precision = True
     assert np.abs(model.score(tokens) - exact).max() < 0.15
+
+
+def test_hashed_rows_are_left_out_in_training_only_and_weigh_the_same_on_average() -> None:
+    model = a_model(
+        GPTConfig(31, 0, block_size=16, n_layer=1, n_head=2, n_embd=32, shift=False, orders=(2,), row_dropout=0.75)
+    )
+    tokens = torch.randint(31, (4, 16))
+    with torch.inference_mode():
+        spoken, plain = model._embed(tokens, None), model.embedding(tokens)
+        assert torch.equal(spoken, model._embed(tokens, None))
+        model.train()
+        drawn = torch.stack([model._embed(tokens, None) for _ in range(4000)])
+    left_out = (drawn == plain).all(-1).float().mean()
+    assert 0.74 < left_out < 0.76
+    torch.testing.assert_close(drawn.mean(0), spoken, atol=0.05, rtol=0.0)

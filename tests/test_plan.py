@@ -36,8 +36,12 @@ def test_more_chat_never_makes_the_model_smaller() -> None:
 
 def test_little_chat_is_not_read_for_ever() -> None:
     plan = make_plan(20_000, 60, LAPTOP, 512, AUTO)
-    assert plan.epochs < 20
-    assert plan.dropout > 0
+    assert plan.epochs < 8
+    assert plan.row_dropout > 0.8
+
+
+def test_chat_that_is_read_less_than_once_uses_every_hashed_row() -> None:
+    assert make_plan(10**8, 1, LAPTOP, 1024, AUTO).row_dropout == 0
 
 
 def test_a_size_and_explicit_numbers_are_obeyed() -> None:

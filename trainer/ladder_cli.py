@@ -171,7 +171,7 @@ def lr_find(
         task = Task(learned_from, machine, settings[ModelTable], steps, seconds, table.seed)
         tokens = learned_from.train.stream()
         model, plan = planned(task, len(tokens))
-        rates = Rates(weight_decay=plan.weight_decay)
+        rates = Rates()
         found = find_share(model, tokens, rates, batch_size=plan.batch_size, steps=steps, seed=table.seed)
     typer.echo(plan.sentence)
     typer.echo(

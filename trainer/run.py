@@ -5,7 +5,7 @@ Everything the audience and the operator see of a run passes through here as eve
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,6 +96,7 @@ def _initial(parent: Checkpoint | None, plan: Plan, material: Material, desk: De
     torch.manual_seed(desk.trainer.seed)
     if parent is not None:
         model = GPT.from_arrays(*parent.part("gpt"))
+        model.config = replace(model.config, row_dropout=plan.row_dropout)
     else:
         model = GPT(
             GPTConfig(
@@ -108,6 +109,7 @@ def _initial(parent: Checkpoint | None, plan: Plan, material: Material, desk: De
                 tied=desk.model.tied,
                 dropout=plan.dropout,
                 orders=plan.orders,
+                row_dropout=plan.row_dropout,
             )
         )
     model.half_precision = desk.machine.half_precision
@@ -193,10 +195,7 @@ class _Run:
 
     def _training(self) -> Iterator[Progress]:
         budget = Budget(self.plan.most_steps, self.plan.seconds, self.plan.batch_size, self.desk.trainer.seed)
-        return train(
-            self.model, self.material.train.tokens, budget, Rates(weight_decay=self.plan.weight_decay),
-            stop=self.desk.stop,
-        )  # fmt: skip
+        return train(self.model, self.material.train.tokens, budget, Rates(), stop=self.desk.stop)
 
     def _follow(self) -> None:
         """What the other processes of a torchrun do: the same steps, nothing else."""

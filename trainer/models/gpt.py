@@ -26,7 +26,8 @@ class GPTConfig:
     """The shape. `start_token` stands before everything: the end of a line that nobody has written.
 
     `hidden` is the inner width of SwiGLU, 0 for the usual 8/3 of n_embd. `shift` adds a learned share of the previous
-    token's embedding; `orders` adds an embedding of the last n tokens for each n, found in `rows` rows by a hash.
+    token's embedding; `orders` adds an embedding of the last n tokens for each n, found in `rows` rows by a hash, and
+    `row_dropout` leaves out that share of them in training: else rare rows learn their one example by heart.
     """
 
     vocab_size: int
@@ -41,6 +42,7 @@ class GPTConfig:
     shift: bool = True
     orders: tuple[int, ...] = (2,)
     rows: int = 16_384
+    row_dropout: float = 0.0
 
     @property
     def hidden_size(self) -> int:
@@ -248,7 +250,11 @@ class GPT(nn.Module):
             for back in range(1, order):
                 number = number * 1_000_003 + known[:, self.reach - back : self.reach - back + time]
             # Multiplying by an odd constant and keeping high bits spreads neighbours over all rows.
-            x = x + table(((number * 2_654_435_761) >> 15) % self.config.rows)
+            found = table(((number * 2_654_435_761) >> 15) % self.config.rows)
+            if self.training and self.config.row_dropout:
+                kept = 1.0 - self.config.row_dropout
+                found = found * (torch.rand(*tokens.shape, 1, device=found.device) < kept).to(found.dtype).div_(kept)
+            x = x + found
         return x
 
     def _rotation(self, first: int, time: int, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def gpt(task: Task) -> Iterator[Update | Outcome]:
     yield Update(model, Progress(0, 0.0, math.nan, 0.0, 0.0, 0.0), plan.steps)
     budget = loop.Budget(min(plan.most_steps, task.steps), task.seconds, plan.batch_size, task.seed)
     told, losses, steps = 1 / EVALUATIONS, [], 0
-    for progress in loop.train(model, tokens, budget, Rates(weight_decay=plan.weight_decay)):
+    for progress in loop.train(model, tokens, budget, Rates()):
         losses.append(progress.nats_per_token)
         steps = progress.step
         if progress.done >= told:
@@ -63,6 +63,7 @@ def planned(task: Task, tokens: int) -> tuple[GPT, TrainingPlan]:
             tied=task.model.tied,
             dropout=plan.dropout,
             orders=plan.orders,
+            row_dropout=plan.row_dropout,
         )
     )
     model.half_precision = machine.half_precision
