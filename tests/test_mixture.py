@@ -66,7 +66,8 @@ GPT = Fixed([5, 1, 1, 1, 1, 3, 1, 1])
 @settings(max_examples=60, deadline=None)
 def test_the_decoder_gives_what_the_score_gives(known: list[Line], said: list[Line], line: Line, share: float) -> None:
     ngram = fitted(known)
-    model = Mixture(GPT, ngram, Weights((share,) * ngram.familiarities))
+    caution = tuple(0.3 * (1 + familiarity) for familiarity in range(ngram.familiarities))
+    model = Mixture(GPT, ngram, Weights((share,) * ngram.familiarities, caution=caution))
     text = stream([*said, line])
     scores = model.score(text)
     context = stream(said)
@@ -154,6 +155,24 @@ def test_recalls_that_mislead_are_not_believed() -> None:
     assert mix(weights, counted, None).mean() > counted.ngram.mean() * 1.001
 
 
+def test_what_was_just_said_counts_for_less_where_the_counts_know_better() -> None:
+    """Lines of 0 end as they always did; lines that nobody knows are said over and over."""
+
+    def talk(seed: int) -> list[Line]:
+        draw = np.random.default_rng(seed)
+        return [
+            [6, 0, *draw.choice([1, 2], 1).tolist(), END] if draw.random() < 0.7 else [6, 3, 4, END] for _ in range(600)
+        ]
+
+    ngram = fitted([[6, 0, draw, END] for draw in (1, 2) for _ in range(200)])
+    counted = count(ngram, [stream(talk(1))])
+    weights = weigh(counted, None, ngram.familiarities)
+    known, strange = counted.familiarity.max(), counted.familiarity[counted.ngram.argmin()]
+    assert weights.caution[known] > weights.caution[strange]
+    later = count(ngram, [stream(talk(2))])
+    assert mix(weights, later, None).mean() > mix(Weights((), weights.recalls), later, None).mean()
+
+
 def test_a_gpt_that_knows_better_is_trusted() -> None:
     class Knows(Fixed):
         def score(self, tokens: Tokens) -> LogProbabilities:
@@ -185,8 +204,13 @@ def test_held_out_lines_are_out_of_the_counts_only_for_a_while(kept: list[Line],
 
 
 def test_weights_survive_the_checkpoint_and_damage_is_refused() -> None:
-    weights = Weights((0.0, 0.25, 1.0), (Recall(2, 100.0, 3.5),))
+    weights = Weights((0.0, 0.25, 1.0), (Recall(2, 100.0, 3.5),), (0.5, 1.0, 7.0))
     assert Weights.from_json(weights.to_json()) == weights
+    older = {name: value for name, value in weights.to_json().items() if name != "caution"}
+    assert Weights.from_json(older) == Weights(weights.trust, weights.recalls)
+    for caution in ([1.0], [1.0, 1.0, 0.0], [1.0, 1.0, float("nan")]):
+        with pytest.raises(ValueError, match="caution is a positive number"):
+            Weights.from_json({**older, "caution": caution})
     with pytest.raises(ValueError, match="damaged"):
         Weights.from_json({"trust": [0.5]})
     with pytest.raises(ValueError, match="between 0 and 1"):

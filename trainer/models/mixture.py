@@ -4,6 +4,7 @@ How much the GPT is trusted depends on how well the n-gram knows the context, an
 seen. Works without a GPT: then it is the n-gram and what was just said.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ TRUST_AT_FIRST = 0.02
 TOKENS_AT_FIRST = 50.0  # how many held-out tokens outweigh that
 TOKENS_TO_DIFFER = 30.0  # … and the common trust, in one degree of familiarity
 STRENGTH_OF_DEFAULT_DOUBTS = 4.0
+STRENGTH_OF_EQUAL_CAUTION = 2.0
+CAUTIONS = np.exp(np.linspace(-2.5, 2.5, 41))  # what is tried, from believing at once to hardly ever
 MOST_TRUST = 0.98
 # When speaking: only what is remembered for so long is recalled, and believed that many times less.
 LASTING_TOKENS = 1000
@@ -31,10 +34,15 @@ ECHO_DOUBT = 5.0
 
 @dataclass(frozen=True)
 class Weights:
-    """`trust` in the GPT by the n-gram's familiarity with the context, each from 0 to 1; and how to recall."""
+    """`trust` in the GPT by the n-gram's familiarity with the context, each from 0 to 1; and how to recall.
+
+    What was just said counts for less where the n-gram knows the context well: `caution`, by familiarity too,
+    multiplies the doubts; empty where it was never fitted.
+    """
 
     trust: tuple[float, ...]
     recalls: tuple[Recall, ...] = DEFAULT_RECALLS
+    caution: tuple[float, ...] = ()
 
     def for_speaking(self) -> "Weights":
         """The same, hardly echoing: a good forecast of chat repeats what was just said, a good voice must not."""
@@ -43,7 +51,7 @@ class Weights:
 
     def to_json(self) -> dict[str, Any]:
         recalls = [[recall.order, recall.decay_tokens, recall.doubt] for recall in self.recalls]
-        return {"trust": list(self.trust), "recalls": recalls}
+        return {"trust": list(self.trust), "recalls": recalls, "caution": list(self.caution)}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Weights":
@@ -51,11 +59,14 @@ class Weights:
         try:
             recalls = tuple(Recall(int(order), float(fade), float(doubt)) for order, fade, doubt in saved["recalls"])
             trust = tuple(float(share) for share in saved["trust"])
+            caution = tuple(float(factor) for factor in saved.get("caution", ()))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the weights of a mixture are damaged ({error!r})") from error
         if not all(0 <= share <= 1 for share in trust):
             raise ValueError(f"trust in the GPT is between 0 and 1, not {trust}")
-        return cls(trust, recalls)
+        if caution and (len(caution) != len(trust) or not all(0 < factor < math.inf for factor in caution)):
+            raise ValueError(f"caution is a positive number for each degree of familiarity, not {caution}")
+        return cls(trust, recalls, caution)
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,8 @@ def mix(weights: Weights, counted: Counted, gpt: LogProbabilities | None) -> Log
     if gpt is not None:
         trust = np.array(weights.trust)[counted.familiarity]
         mixed = counts + trust * (np.exp(gpt.astype(np.float64)) - counts)
-    factor, addend = recalled(mixed, counted.recent, weights.recalls)
+    caution = np.array(weights.caution)[counted.familiarity] if weights.caution else 1.0
+    factor, addend = recalled(mixed, counted.recent, weights.recalls, caution)
     return np.asarray(np.log(factor * mixed + addend), np.float32)
 
 
@@ -100,14 +112,16 @@ def weigh(counted: Counted, gpt: LogProbabilities | None, familiarities: int, ro
     counts = np.exp(counted.ngram.astype(np.float64))
     other = counts if gpt is None else np.exp(gpt.astype(np.float64))
     recalls = DEFAULT_RECALLS
-    trust = np.zeros(familiarities)
+    trust, caution = np.zeros(familiarities), np.ones(familiarities)
     for _ in range(rounds):
+        cautions = caution[counted.familiarity]
         if gpt is not None:
-            factor, addend = recalled(counts, counted.recent, recalls)
+            factor, addend = recalled(counts, counted.recent, recalls, cautions)
             trust = _best_trust(factor * counts + addend, factor * (other - counts), counted.familiarity, familiarities)
         mixed = counts + trust[counted.familiarity] * (other - counts)
-        recalls = _best_recalls(mixed, counted.recent, recalls)
-    return Weights(tuple(trust.tolist()), recalls)
+        recalls = _best_recalls(mixed, counted.recent, recalls, cautions)
+        caution = _best_caution(mixed, counted, recalls, familiarities)
+    return Weights(tuple(trust.tolist()), recalls, tuple(caution.tolist()))
 
 
 @contextmanager
@@ -170,16 +184,17 @@ class MixtureDecoder:
         self._heard = [heard.copy() for _ in range(batch)]
 
     def log_probabilities(self) -> LogProbabilities:
-        ngram, trust = self._model.ngram, self._model.weights.trust
+        ngram, trust, caution = self._model.ngram, self._model.weights.trust, self._model.weights.caution
         gpt = None if self._gpt is None else np.exp(self._gpt.log_probabilities().astype(np.float64))
         rows = np.empty((len(self._states), ngram.vocab_size))
         for row, (state, heard) in enumerate(zip(self._states, self._heard, strict=True)):
             mixed = ngram.distribution(state)
+            familiarity = ngram.familiarity(state)
             if gpt is not None:
-                share = trust[ngram.familiarity(state)]
+                share = trust[familiarity]
                 mixed *= 1.0 - share
                 mixed += share * gpt[row]
-            heard.recall(mixed)
+            heard.recall(mixed, caution[familiarity] if caution else 1.0)
             rows[row] = mixed
         return np.asarray(np.log(rows), np.float32)
 
@@ -233,11 +248,24 @@ def _likeliest_share(
     return low
 
 
-def _best_recalls(mixed: Floats, recent: npt.NDArray[np.float32], recalls: tuple[Recall, ...]) -> tuple[Recall, ...]:
+def _best_caution(mixed: Floats, counted: Counted, recalls: tuple[Recall, ...], familiarities: int) -> Floats:
+    """By degree of familiarity, the factor on all doubts that makes the chat likeliest, drawn to none."""
+    found = np.empty((len(CAUTIONS), familiarities))
+    for number, caution in enumerate(CAUTIONS):
+        factor, addend = recalled(mixed, counted.recent, recalls, caution)
+        likelihood = np.log(factor * mixed + addend)
+        found[number] = np.bincount(counted.familiarity, weights=likelihood, minlength=familiarities)
+        found[number] -= STRENGTH_OF_EQUAL_CAUTION * np.log(caution) ** 2
+    return np.asarray(CAUTIONS[found.argmax(axis=0)])
+
+
+def _best_recalls(
+    mixed: Floats, recent: npt.NDArray[np.float32], recalls: tuple[Recall, ...], caution: Floats
+) -> tuple[Recall, ...]:
     """One doubt after the other, halved or doubled and ever finer, as long as that makes the chat likelier."""
 
     def loss(candidate: tuple[Recall, ...]) -> float:
-        factor, addend = recalled(mixed, recent, candidate)
+        factor, addend = recalled(mixed, recent, candidate, caution)
         strayed = sum(
             np.log(now.doubt / default.doubt) ** 2 for now, default in zip(candidate, DEFAULT_RECALLS, strict=True)
         )

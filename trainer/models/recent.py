@@ -77,17 +77,18 @@ def faded_counts(
 
 
 def recalled(
-    probabilities: Floats, counts: npt.NDArray[np.float32], recalls: Sequence[Recall]
+    probabilities: Floats, counts: npt.NDArray[np.float32], recalls: Sequence[Recall], caution: Floats | float = 1.0
 ) -> tuple[Floats, Floats]:
     """The factor and the addend by which the recalls change each token's probability, for `faded_counts`.
 
-    `probabilities` gives the shape: (tokens,).
+    `probabilities` gives the shape: (tokens,). Doubts are multiplied by `caution`, of that shape or one for all.
     """
     factor, addend = np.ones_like(probabilities), np.zeros_like(probabilities)
     for recall, (followed, occurred) in zip(recalls, counts, strict=True):
-        scale = 1.0 / (occurred + recall.doubt)
-        factor *= recall.doubt * scale
-        addend = (followed + recall.doubt * addend) * scale
+        doubt = recall.doubt * caution
+        scale = 1.0 / (occurred + doubt)
+        factor *= doubt * scale
+        addend = (followed + doubt * addend) * scale
     return factor, addend
 
 
@@ -132,8 +133,8 @@ class Heard:
             self._line = None if token == self._line_end else [*line, token][-self._longest :]
         self._clock += 1
 
-    def recall(self, probabilities: Floats) -> None:
-        """Change the next token's distribution, shape (vocab_size,), in place."""
+    def recall(self, probabilities: Floats, caution: float = 1.0) -> None:
+        """Change the next token's distribution, shape (vocab_size,), in place; doubts are multiplied by `caution`."""
         line = self._line
         if line is None:
             return
@@ -146,8 +147,9 @@ class Heard:
                 continue
             fade = math.exp(-self._clock / recall.decay_tokens)
             total = fade * (sum(heard.values() if heard else ()) + sum(said.values() if said else ()))
-            probabilities *= recall.doubt / (total + recall.doubt)
-            share = fade / (total + recall.doubt)
+            doubt = recall.doubt * caution
+            probabilities *= doubt / (total + doubt)
+            share = fade / (total + doubt)
             for words in (heard, said):
                 if words and len(words) > 16:
                     tokens = np.fromiter(words, np.int64, len(words))
