@@ -161,7 +161,7 @@ class Measuring:
     def voice(self, minutes: float) -> Cell:
         """The trainer's own run, as `backchat train` makes it."""
         began = time.perf_counter()
-        table = TrainerTable(minutes=minutes, validation_messages=VALIDATION_MESSAGES, evaluations=6, patience=100)
+        table = TrainerTable(minutes=minutes, validation_messages=VALIDATION_MESSAGES, evaluations=3, patience=100)
         device = choose_device("cpu")
         machine = measure(device, use_threads(0))
         plans: list[str] = []

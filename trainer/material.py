@@ -22,7 +22,7 @@ from trainer.settings import ModelTable
 from trainer.tokenizer import Tokenizer, train_tokenizer
 
 HELD_OUT_SHARE = 20  # one training line in so many, the latest ones
-MOST_HELD_OUT = 1000
+MOST_HELD_OUT = 2000
 
 
 @dataclass(frozen=True)
