@@ -39,7 +39,7 @@ from trainer.models.gpt_decoder import Matrix  # noqa: E402
 from trainer.models.language_model import Decoder, LanguageModel, LogProbabilities, Tokens  # noqa: E402
 from trainer.models.mixture import Mixture, Weights  # noqa: E402
 from trainer.models.ngram import NGram  # noqa: E402
-from trainer.plan import SIZES  # noqa: E402
+from trainer.plan import LADDER, SIZES  # noqa: E402
 from trainer.sample import Choice, continuations  # noqa: E402
 from trainer.settings import SamplingTable  # noqa: E402
 from trainer.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
@@ -51,6 +51,8 @@ PROMPT_TOKENS = 60
 REPLY_TOKENS = 40
 VOCAB_SIZE = 1024
 MESSAGES = 50_000
+# The sizes with a name, and those between them that `auto` picks too.
+SHAPES = SIZES | {f"{shape.n_layer}x{shape.n_embd}": shape for shape in LADDER if shape not in SIZES.values()}
 
 
 class ThroughTorch:
@@ -129,7 +131,7 @@ def made_chat() -> Chat:
 
 
 def network(size: str, chat: Chat) -> GPT:
-    shape = SIZES[size]
+    shape = SHAPES[size]
     torch.manual_seed(0)
     config = GPTConfig(
         chat.tokenizer.vocab_size, chat.tokenizer.end_token, shape.block_size, shape.n_layer, shape.n_head, shape.n_embd
@@ -284,7 +286,7 @@ def microseconds(way: Callable[[], object], times: int = 300) -> tuple[float, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default=",".join(SIZES))
+    parser.add_argument("--sizes", default=",".join(SHAPES))
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--threads", type=int, default=1, help="for torch; the rest always takes one")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each size and batch")
