@@ -154,6 +154,9 @@ VARIANTS = {
     "no-tables": Variant("no hashed tables", lambda config: replace(config, orders=())),
     "bigrams": Variant("hashed bigrams only", lambda config: replace(config, orders=(2,))),
     "four": Variant("hashed orders 2, 3 and 4", lambda config: replace(config, orders=(2, 3, 4))),
+    "whole-rows": Variant("no hashed row left out", lambda config: replace(config, row_dropout=0.0)),
+    "few-rows": Variant("seven tenths of hashed rows left out", lambda config: replace(config, row_dropout=0.7)),
+    "decay": Variant("weight decay 0.1", rates=Rates(weight_decay=0.1)),
     "tied": Variant("tied head", lambda config: replace(config, tied=True)),
     "dropout": Variant("dropout 0.1", lambda config: replace(config, dropout=0.1)),
     "muon-high": Variant("Muon 0.04", rates=Rates(matrices=0.04)),
@@ -193,9 +196,10 @@ class Trial:
     def run(self, variant: Variant, seed: int) -> tuple[float, float]:
         """Bits a character of the network alone, and weighed with the counts."""
         tokenizer = self.material.tokenizer
+        passes = STEPS[self.unit] * BATCH_TOKENS / len(self.material.train.tokens)
         shape = GPTConfig(
             tokenizer.vocab_size, tokenizer.end_token, block_size=BLOCK_SIZE[self.unit], n_layer=2, n_head=3, n_embd=96,
-            orders=(2, 3),
+            orders=(2, 3), row_dropout=max(0.0, 1.0 - 1.0 / passes),
         )  # fmt: skip
         config = variant.config(shape)
         torch.manual_seed(seed)
