@@ -170,7 +170,7 @@ class Brain:
                     voice.learn(value)
                 else:
                     voice.unlearn(value)
-            except Exception:
+            except Exception:  # whatever is wrong with one message, the next ones are to be learned
                 log.exception("the live memory could not %s a message; it goes on without", what)
 
     async def _watch(self) -> None:

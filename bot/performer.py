@@ -160,7 +160,7 @@ class Performer:
             except NoAnswerError as error:
                 log.info("no answer: %s", error)
                 break
-            except Exception:
+            except Exception:  # a damaged model must cost an answer, not the bot
                 log.exception("the voice failed; it is asked again next time")
                 break
             if any(message.id in self._deleted for message in conversation):

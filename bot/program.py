@@ -224,7 +224,7 @@ async def once_heard(port: RoomPort, attending: Coroutine[None, None, None]) -> 
     """Start the audience when the collector has joined, so that none of it is said to nobody; or after a while."""
     try:
         async with asyncio.timeout(COLLECTOR_S):
-            while not port.readers:  # noqa: ASYNC110
+            while not port.readers:  # noqa: ASYNC110 - the port counts its readers and tells nobody
                 await asyncio.sleep(0.05)
     except TimeoutError:
         log.info("no collector is listening to the room; what is said is not stored")

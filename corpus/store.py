@@ -796,10 +796,11 @@ class Corpus:
     def count(self, channel: str | None = None, side: Side | None = None, after_row: int = 0) -> int:
         """How many messages may be learned from."""
         sides = (0, 1) if side is None else (_SIDES.index(side),) * 2
-        where, values = "side IN (?, ?) AND row > ?", [*sides, after_row]
+        where = "side IN (?, ?) AND row > ?"
+        values: list[int | str] = [*sides, after_row]
         if channel is not None:
             where += " AND channel = (SELECT id FROM channel WHERE name = ?)"
-            values.append(channel)  # type: ignore[arg-type]
+            values.append(channel)
         with self._lock:
             return int(self._db.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()[0])
 

@@ -54,7 +54,7 @@ def files_of(names: Iterable[str]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
+            found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
             if not found:
                 raise ImportFileError(f"{name}: no such file, folder or pattern")
             files.extend(file for file in found if file.is_file())
