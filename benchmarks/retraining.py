@@ -5,7 +5,8 @@
 
 Chat is made up unless a log is given ({"ts","channel","user","text"} a line), which is repeated with new ids and later
 times until there is enough. Each size runs in a process of its own. The steps, so many at every size, and an excerpt of
-validation messages cost the same however much chat there is; everything else should grow no faster than the chat.
+validation messages cost the same however much chat there is; everything else should grow no faster than the chat. In no
+total: every line through the tokenizer by itself, and the same contexts counted in dictionaries.
 """
 
 import argparse
@@ -38,6 +39,10 @@ SIZES = "10000,100000,1000000"
 STEPS = 10
 BATCH = 8
 VALIDATION_MESSAGES = 2000
+LINE_BY_LINE = "instead: encode line by line"
+IN_DICTIONARIES = "instead: count in dictionaries"
+INSTEAD = (LINE_BY_LINE, IN_DICTIONARIES)
+COUNTED_BY_HAND = 2_000_000  # tokens; more would not fit into memory, so the rest is reckoned at the same speed
 
 
 def repeated(log: Path) -> Iterator[tuple[int, str, str]]:
@@ -64,6 +69,8 @@ def fill(database: Path, messages: int, log: Path | None) -> None:
 
 def retrain(messages: int, log: Path | None) -> dict[str, float]:
     """One retrain, each part timed: seconds by part, and what it worked on."""
+    from collections import Counter
+
     import numpy as np
     import torch
 
@@ -104,6 +111,9 @@ def retrain(messages: int, log: Path | None) -> dict[str, float]:
         found["bytes"] = sum(len(text.encode()) for text in itertools.chain(texts, said))
         with timed("encode"):
             lines, validation = encode_lines(chat.train, tokenizer), encode_lines(chat.validation, tokenizer)
+        with timed(LINE_BY_LINE):
+            for line in itertools.chain(chat.train, chat.validation):
+                tokenizer.encode_line(line)
         validation = excerpt(validation, VALIDATION_MESSAGES)
         unseen = np.isin(validation.rows, np.fromiter(chat.unseen_rows, np.int64))
         with timed("count (fit the n-gram)"):
@@ -111,6 +121,11 @@ def retrain(messages: int, log: Path | None) -> dict[str, float]:
                 [line.message_id for line in chat.train], lines.rows, lines.tokens, lines.starts,
                 vocab_size=tokenizer.vocab_size, order=table.ngram_order, line_end=tokenizer.end_token,
             )  # fmt: skip
+        some = lines.tokens[:COUNTED_BY_HAND].tolist()
+        with timed(IN_DICTIONARIES):
+            for order in range(1, table.ngram_order + 1):
+                Counter(zip(*(some[first:] for first in range(order)), strict=False))
+        found[IN_DICTIONARIES] *= len(lines.tokens) / len(some)
         aside = lines.select(len(lines) - min(MOST_HELD_OUT, len(lines) // HELD_OUT_SHARE), len(lines))
         config = GPTConfig(
             tokenizer.vocab_size, tokenizer.end_token, shape.block_size, shape.n_layer, shape.n_head, shape.n_embd
@@ -146,10 +161,16 @@ def show(results: dict[int, dict[str, float]], console: Console) -> None:
     table = Table("seconds", *(f"{size:,} messages" for size in sizes), f"× at {sizes[-1] / sizes[-2]:g} × the chat")
     for column in table.columns[1:]:
         column.justify = "right"
-    parts = [name for name in results[sizes[0]] if name not in ("bytes", "tokens", "peak MiB")]
-    for name in parts:
+    parts = [name for name in results[sizes[0]] if name not in ("bytes", "tokens", "peak MiB", *INSTEAD)]
+
+    def add(name: str, end_section: bool = False) -> None:
         times = [results[size][name] for size in sizes]
-        table.add_row(name, *(f"{seconds:.2f}" for seconds in times), f"{times[-1] / times[-2]:.1f}")
+        table.add_row(
+            name, *(f"{seconds:.2f}" for seconds in times), f"{times[-1] / times[-2]:.1f}", end_section=end_section
+        )
+
+    for name in parts:
+        add(name)
     totals = [sum(results[size][name] for name in parts) for size in sizes]
     table.add_section()
     table.add_row("all of it", *(f"{total:.1f}" for total in totals), f"{totals[-1] / totals[-2]:.1f}")
@@ -161,6 +182,9 @@ def show(results: dict[int, dict[str, float]], console: Console) -> None:
     )
     rates = [results[size]["bytes"] / 1e6 / results[size]["encode"] for size in sizes]
     table.add_row("encoding, MB/s", *(f"{rate:.1f}" for rate in rates), "")
+    table.add_section()
+    for name in INSTEAD:
+        add(name, end_section=name == INSTEAD[-1])
     table.add_row("training tokens", *(f"{results[size]['tokens'] / 1e6:.2f} M" for size in sizes), "")
     table.add_row("most memory, MiB", *(f"{results[size]['peak MiB']:,.0f}" for size in sizes), "")
     console.print(table)

@@ -2,11 +2,13 @@
 
     python benchmarks/speedrun.py                 three seeds, medians: about three minutes each on two cores
     python benchmarks/speedrun.py --seeds 1
-    python benchmarks/speedrun.py --tune          the same on the last tenth of the training text instead of validation
+    python benchmarks/speedrun.py --tune          the same on a play of the training text instead of validation
 
 tinyshakespeare by characters, the first 90 % for training, in order. Time counts from the text in memory: vocabulary,
 encoding, building, training, counting and weighing; not the starting of Python, and not the scoring of the validation
-text, which is the same for all. Each is scored on the whole validation text. Sizes and rates were chosen with `--tune`.
+text, which is the same for all. Each is scored on the whole validation text. Sizes and rates were chosen with `--tune`:
+nine tenths of a comedy are scored and left out of training, because most of the validation text is of plays, too, that
+training does not see.
 """
 
 import argparse
@@ -37,7 +39,10 @@ from trainer.optim import Rates  # noqa: E402
 
 TEXT = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
 PLAIN_STEPS = 2000
-HELD_OUT = 20_000  # characters at the end of the training text by which the two memories are weighed
+HELD_OUT = 20_000  # characters at the start of the training text by which the two memories are weighed
+# The whole text and, for tuning, `The Winter's Tale` as validation: it begins at 0.637, `Measure for Measure` at 0.759.
+PARTS = {False: ((0.0, 0.9),), True: ((0.0, 0.66), (0.758, 0.9))}
+VALIDATION = {False: (0.9, 1.0), True: (0.66, 0.758)}
 COUNTED_ORDER = 8
 LEAST_TRAINING_S = 5.0
 
@@ -83,11 +88,15 @@ DISTANCE = Recipe(
 class Text:
     """The text as numbers of its own characters, in two parts."""
 
-    def __init__(self, text: str, parts: tuple[float, float]) -> None:
+    def __init__(self, text: str, tune: bool) -> None:
         characters, tokens = np.unique(np.array(list(text)), return_inverse=True)
         self.vocab_size = len(characters)
-        first, last = (round(len(tokens) * part) for part in parts)
-        self.train, self.validation = tokens[:first].astype(np.int64), tokens[first:last].astype(np.int64)
+
+        def part(first: float, last: float) -> Tokens:
+            return tokens[round(len(tokens) * first) : round(len(tokens) * last)].astype(np.int64)
+
+        self.train = np.concatenate([part(*edges) for edges in PARTS[tune]])
+        self.validation = part(*VALIDATION[tune])
 
 
 def trained(text: Text, tokens: Tokens, recipe: Recipe, seconds: float, seed: int) -> GPT:
@@ -125,7 +134,7 @@ def race(read: Callable[[], Text], seed: int) -> list[Row]:
 
     began = time.perf_counter()
     text = read()
-    apart, learned = text.train[-HELD_OUT:], text.train[:-HELD_OUT]
+    apart, learned = text.train[:HELD_OUT], text.train[HELD_OUT:]
     young = NGram.fit(learned, vocab_size=text.vocab_size, order=COUNTED_ORDER, line_end=None)
     counted_apart = count(young, [apart])
     ngram = NGram.fit(text.train, vocab_size=text.vocab_size, order=COUNTED_ORDER, line_end=None)
@@ -152,18 +161,17 @@ HALF_PRECISION = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tune", action="store_true", help="score the end of the training text, not validation")
+    parser.add_argument("--tune", action="store_true", help="score a play of the training text, not validation")
     arguments = parser.parse_args()
     if not TEXT.exists():
         parser.exit(1, f"{TEXT} is not there; put tinyshakespeare at this place\n")
     console = Console(width=100)
     threads = use_threads(0)
     source = TEXT.read_text(encoding="utf-8")
-    parts = (0.81, 0.9) if arguments.tune else (0.9, 1.0)
     runs = []
     for seed in range(1337, 1337 + arguments.seeds):
         console.print(f"seed {seed}", style="dim")
-        runs.append(race(lambda: Text(source, parts), seed))
+        runs.append(race(lambda: Text(source, arguments.tune), seed))
         console.print("  ".join(f"{row.name} {row.seconds:.1f} s {row.nats:.3f}" for row in runs[-1]), style="dim")
     table = Table("what", "seconds", "nats a character", "speed", title="tinyshakespeare by characters")
     plain = statistics.median(run[0].seconds for run in runs)
