@@ -154,6 +154,7 @@ VARIANTS = {
     "no-tables": Variant("no hashed tables", lambda config: replace(config, orders=())),
     "bigrams": Variant("hashed bigrams only", lambda config: replace(config, orders=(2,))),
     "four": Variant("hashed orders 2, 3 and 4", lambda config: replace(config, orders=(2, 3, 4))),
+    "many-rows": Variant("four times as many hashed rows", lambda config: replace(config, rows=4 * config.rows)),
     "whole-rows": Variant("no hashed row left out", lambda config: replace(config, row_dropout=0.0)),
     "few-rows": Variant("seven tenths of hashed rows left out", lambda config: replace(config, row_dropout=0.7)),
     "decay": Variant("weight decay 0.1", rates=Rates(weight_decay=0.1)),
@@ -161,6 +162,13 @@ VARIANTS = {
     "dropout": Variant("dropout 0.1", lambda config: replace(config, dropout=0.1)),
     "muon-high": Variant("Muon 0.04", rates=Rates(matrices=0.04)),
     "muon-low": Variant("Muon 0.01", rates=Rates(matrices=0.01)),
+    "muon-rough": Variant("Muon with three rounds for five", rates=Rates(newton_schulz_steps=3)),
+    "adamw-zero": Variant(
+        "AdamW for Muon, 3e-3, and projections at zero",
+        change=with_small_projections,
+        optimizers=AdamOnly,
+        rates=Rates(matrices=3e-3),
+    ),
     "rows-low": Variant("Adagrad 0.05", rates=Rates(ngrams=0.05)),
     "rows-high": Variant("Adagrad 0.2", rates=Rates(ngrams=0.2)),
 }
