@@ -78,7 +78,9 @@ def continuations(
     for position in range(max_tokens):
         known = decoder.log_probabilities()
         allowed = known.copy()
-        allowed[:, banned_early if position < min_tokens else banned] = -np.inf
+        never = banned_early if position < min_tokens else banned
+        if len(never):
+            allowed[:, never] = -np.inf
         if position == 0:
             allowed[:, banned_first] = -np.inf
         for row, number in enumerate(running):
@@ -115,50 +117,47 @@ def draw(log_probabilities: LogProbabilities, choice: Choice, random: np.random.
     if choice.temperature == 0:
         return np.asarray(log_probabilities.argmax(axis=1), dtype=np.int64)
     uniform = random.random(len(log_probabilities))
-    scaled = log_probabilities / choice.temperature
-    chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    if choice.top_k or choice.top_p < 1.0:
-        chances[chances < _least(chances, choice)[:, None]] = 0.0
-    if choice.min_p > 0:
-        chances[chances < choice.min_p] = 0.0  # the likeliest has 1 here
-    return _pick(chances, uniform)
+    chances = log_probabilities / np.float32(choice.temperature)
+    chances -= np.maximum.reduce(chances, axis=1, keepdims=True)
+    np.exp(chances, out=chances)
+    return np.array([_pick(row, _least(row, choice), value) for row, value in zip(chances, uniform, strict=True)])
 
 
-def _least(chances: Floats, choice: Choice) -> Floats:
-    """How likely a token must be to pass top-k and top-p, by row.
+def _least(chances: Floats, choice: Choice) -> float:
+    """How likely a token must be to be drawn at all; the likeliest has a chance of 1 here.
 
     Top-p leaves the likeliest tokens whose chances add up to it, the one that crosses the line included. Only values
     are sorted, not tokens, which is many times faster: so tokens exactly as likely as the last one that passes do, too.
     """
-    vocab_size = chances.shape[1]
-    keep = min(choice.top_k or vocab_size, vocab_size)
+    least = choice.min_p
+    if not choice.top_k and choice.top_p >= 1.0:
+        return least
+    keep = min(choice.top_k or len(chances), len(chances))
     ranked = _ranked(chances, keep if choice.top_k else min(keep, SORTED_AT_FIRST))
-    if choice.top_p >= 1.0:
-        return ranked[:, -1]
-    wanted = choice.top_p * (ranked if choice.top_k else chances).sum(axis=1)
-    if ranked.shape[1] < keep and bool((ranked.sum(axis=1) < wanted).any()):
-        ranked = _ranked(chances, keep)
-    crossed = np.cumsum(ranked, axis=1) >= wanted[:, None]
-    # Where rounding keeps the sum below the line to the end, everything passes.
-    crossing = np.where(crossed[:, -1], crossed.argmax(axis=1), ranked.shape[1] - 1)
-    least: Floats = ranked[np.arange(len(ranked)), crossing]
-    return least
+    if choice.top_p < 1.0:
+        wanted = choice.top_p * np.add.reduce(ranked if choice.top_k else chances)
+        running = ranked.cumsum()
+        if len(ranked) < keep and running[-1] < wanted:
+            ranked = _ranked(chances, keep)
+            running = ranked.cumsum()
+        # Where rounding keeps the sum below the line to the end, everything passes.
+        crossing = min(int(running.searchsorted(wanted)), len(ranked) - 1)
+        return max(least, float(ranked[crossing]))
+    return max(least, float(ranked[-1]))
 
 
 def _ranked(chances: Floats, keep: int) -> Floats:
-    """The `keep` largest chances of each row, largest first."""
-    vocab_size = chances.shape[1]
-    if keep < vocab_size:
-        chances = np.partition(chances, vocab_size - keep, axis=1)[:, vocab_size - keep :]
-    return np.sort(chances, axis=1)[:, ::-1]
+    """The `keep` largest chances, largest first."""
+    if keep < len(chances):
+        chances = np.partition(chances, len(chances) - keep)[len(chances) - keep :]
+    return np.sort(chances)[::-1]
 
 
-def _pick(chances: Floats, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """One column a row, with these (unnormalised) chances. Never a column whose chance is zero."""
-    running = np.cumsum(chances, axis=1, dtype=np.float64)
-    wanted = uniform * running[:, -1]
-    picked = [np.searchsorted(row, value, side="right") for row, value in zip(running, wanted, strict=True)]
-    return np.asarray(np.minimum(picked, chances.shape[1] - 1), dtype=np.int64)
+def _pick(chances: Floats, least: float, uniform: float) -> int:
+    """A token by these (unnormalised) chances, of those that are `least` likely and not impossible."""
+    tokens = np.flatnonzero(chances >= least) if least > 0 else np.flatnonzero(chances)
+    running = chances[tokens].cumsum(dtype=np.float64)
+    return int(tokens[min(int(running.searchsorted(uniform * running[-1], side="right")), len(tokens) - 1)])
 
 
 def _penalise(log_probabilities: Floats, tokens: Sequence[int], penalty: float) -> None:

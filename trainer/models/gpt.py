@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from corpus.errors import CheckpointError
 from trainer.checkpoint import Arrays
-from trainer.models.gpt_decoder import ROPE_BASE, SpokenDecoder, SpokenGPT
+from trainer.models.gpt_decoder import HASH_SPREAD, HASH_STEP, ROPE_BASE, SpokenDecoder, SpokenGPT
 from trainer.models.language_model import Decoder, LogProbabilities, Tokens
 
 SCORED_AT_ONCE = 16_384  # tokens in one forward pass without gradients: bounds the memory that logits take
@@ -248,9 +248,9 @@ class GPT(nn.Module):
         for order, table in zip(self.config.orders, self.ngrams, strict=True):
             number = known[:, self.reach : self.reach + time]
             for back in range(1, order):
-                number = number * 1_000_003 + known[:, self.reach - back : self.reach - back + time]
+                number = number * HASH_STEP + known[:, self.reach - back : self.reach - back + time]
             # Multiplying by an odd constant and keeping high bits spreads neighbours over all rows.
-            found = table(((number * 2_654_435_761) >> 15) % self.config.rows)
+            found = table(((number * HASH_SPREAD) >> 15) % self.config.rows)
             if self.training and self.config.row_dropout:
                 kept = 1.0 - self.config.row_dropout
                 found = found * (torch.rand(*tokens.shape, 1, device=found.device) < kept).to(found.dtype).div_(kept)

@@ -17,11 +17,13 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 ROPE_BASE = 10_000.0
+HASH_STEP, HASH_SPREAD = 1_000_003, 2_654_435_761  # of n-grams; the spread takes neighbours to rows far apart
 # OpenBLAS computes small products in one thread and without packing, and up to here it calls them small. Larger ones
 # wait for a second thread, which is 20 ms away on a machine that also trains (docs/experiments.md): they are cut up.
 ROWS_AT_ONCE = 8
 MULTIPLICATIONS_AT_ONCE = 1_000_000
 WEIGHTS_AT_ONCE = 400_000
+POSITIONS_AHEAD = 64  # for so many the turns are worked out at once
 
 
 class Shape(Protocol):
@@ -59,14 +61,16 @@ class Matrix:
             (slice(start, stop), np.ascontiguousarray(weights[:, start:stop], np.float32))
             for start, stop in itertools.pairwise(edges)
         ]
+        widest = max(stop - start for start, stop in itertools.pairwise(edges))
+        self._rows_at_once = max(ROWS_AT_ONCE, MULTIPLICATIONS_AT_ONCE // (self.inputs * widest))
 
     def after(self, x: Floats) -> Floats:
         """x @ weights, (rows, inputs) to (rows, outputs)."""
-        if len(x) <= ROWS_AT_ONCE and len(self._blocks) == 1:
+        if len(x) <= self._rows_at_once and len(self._blocks) == 1:
             return x @ self._blocks[0][1]
         product = np.empty((len(x), self.outputs), np.float32)
-        for first in range(0, len(x), ROWS_AT_ONCE):
-            rows = slice(first, first + ROWS_AT_ONCE)
+        for first in range(0, len(x), self._rows_at_once):
+            rows = slice(first, first + self._rows_at_once)
             for columns, block in self._blocks:
                 np.matmul(x[rows], block, out=product[rows, columns])
         return product
@@ -83,8 +87,9 @@ class Layer:
 class SpokenGPT:
     """The weights of one GPT, laid out for speaking.
 
-    Gains of norms and the scale of affinities are multiplied into the matrices behind them. Of queries and keys each
-    pair of features that RoPE turns lies together, as one complex number, so that turning is one multiplication.
+    Gains of norms, what `normed` leaves out, the scale of affinities and the half in SwiGLU's sigmoid are multiplied
+    into the matrices behind or before them. Of queries and keys each pair of features that RoPE turns lies together, as
+    one complex number, so that turning is one multiplication.
     """
 
     def __init__(self, shape: Shape, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -94,21 +99,24 @@ class SpokenGPT:
         self._tables = [
             np.asarray(arrays[f"ngrams.{number}.weight"], np.float32) for number in range(len(shape.orders))
         ]
+        self._hashing = _hashing(shape.orders, shape.reach)
         self._layers = [self._layer(arrays, f"blocks.{number}.") for number in range(shape.n_layer)]
         head = arrays.get("head.weight", self._embedding)
-        self._head = Matrix((head * arrays["norm.gain"]).T)
+        self._head = Matrix((head * _gain(arrays["norm.gain"])).T)
 
     def _layer(self, arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Layer:
         shape = self.shape
-        joined = arrays[f"{name}attention.joined.weight"] * arrays[f"{name}attention_norm.gain"]
+        joined = arrays[f"{name}attention.joined.weight"] * _gain(arrays[f"{name}attention_norm.gain"])
         by_head = joined.reshape(3, shape.n_head, shape.head_size, -1).copy()
         by_head[0] *= shape.head_size**-0.5
         pairs = np.arange(shape.head_size).reshape(2, -1).T.ravel()
         by_head[:2] = by_head[:2, :, pairs]
+        gate_up = arrays[f"{name}mlp.gate_up.weight"] * _gain(arrays[f"{name}mlp_norm.gain"])
+        gate_up[: len(gate_up) // 2] *= 0.5
         return Layer(
             joined=Matrix(by_head.reshape(joined.shape).T),
             projection=Matrix(arrays[f"{name}attention.projection.weight"].T),
-            gate_up=Matrix((arrays[f"{name}mlp.gate_up.weight"] * arrays[f"{name}mlp_norm.gain"]).T),
+            gate_up=Matrix(gate_up.T),
             down=Matrix(arrays[f"{name}mlp.down.weight"].T),
         )
 
@@ -116,14 +124,23 @@ class SpokenGPT:
         """Of the last `time` tokens of each row of `known`, which reaches back far enough: (rows, time, n_embd)."""
         shape = self.shape
         end = known.shape[1]
-        x: Floats = self._embedding[known[:, end - time :]]
-        if self._shift is not None:
-            x = x + self._shift * self._embedding[known[:, end - time - 1 : end - 1]]
-        for order, table in zip(shape.orders, self._tables, strict=True):
-            number = known[:, end - time :]
-            for back in range(1, order):
-                number = number * 1_000_003 + known[:, end - time - back : end - back]
-            x = x + table[((number * 2_654_435_761) >> 15) % shape.rows]
+        if self._shift is None:
+            x: Floats = self._embedding[known[:, end - time :]]
+        else:
+            both = self._embedding[known[:, end - time - 1 :]]
+            x = self._shift * both[:, :-1]
+            x += both[:, 1:]
+        if self._tables:
+            width = len(self._hashing)
+            if time == 1:  # quicker than a view of one window
+                windows = known[:, None, end - width :]
+            else:
+                windows = np.lib.stride_tricks.sliding_window_view(known, width, axis=1)[:, -time:]
+            numbers = windows @ self._hashing
+            numbers >>= 15
+            numbers %= shape.rows
+            for number, table in enumerate(self._tables):
+                x += table[numbers[..., number]]
         return x
 
     def layers(self) -> Iterator[tuple[int, Layer]]:
@@ -152,6 +169,7 @@ class SpokenDecoder:
         self._seen = 0
         half = shape.head_size // 2
         self._speeds = ROPE_BASE ** (-np.arange(half, dtype=np.float64) / half)
+        self._turned = (0, np.zeros((0, 1, half), np.complex64))  # the first position of the turns that are known
         kept = (shape.n_layer, 1, shape.n_head, shape.block_size, shape.head_size)
         self._keys, self._values = np.zeros(kept, np.float32), np.zeros(kept, np.float32)
         self._logits = self._read(known, time)
@@ -176,9 +194,11 @@ class SpokenDecoder:
 
     def _turns(self, first: int, time: int) -> npt.NDArray[np.complex64]:
         """How far each pair of features is turned at each position, as complex numbers: (time, 1, head size / 2)."""
-        angles = np.arange(first, first + time)[:, None] * self._speeds
-        turns: npt.NDArray[np.complex64] = np.exp(1j * angles).astype(np.complex64)[:, None]
-        return turns
+        since, turns = self._turned
+        if not since <= first <= first + time <= since + len(turns):
+            angles = np.arange(first, first + time + POSITIONS_AHEAD)[:, None] * self._speeds
+            since, turns = self._turned = first, np.exp(1j * angles).astype(np.complex64)[:, None]
+        return turns[first - since : first - since + time]
 
     def _read(self, known: Integers, time: int) -> Floats:
         """The context's end, all positions at once; the logits behind it, (1, vocab_size)."""
@@ -223,29 +243,46 @@ class SpokenDecoder:
 
 
 def normed(x: Floats) -> Floats:
-    """RMSNorm without its gain."""
-    mean = np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])
-    scaled: Floats = x * (1.0 / np.sqrt(mean + np.float32(1e-6)))[:, None]
+    """RMSNorm without its gain and without the root of the width: each row to a length of one."""
+    length = np.vecdot(x, x)
+    length += np.float32(1e-6 * x.shape[1])
+    scaled: Floats = x / np.sqrt(length)[:, None]
     return scaled
 
 
 def feed_forward(layer: Layer, x: Floats) -> Floats:
-    """SwiGLU."""
+    """SwiGLU, the gate being halved already."""
     gate_up = layer.gate_up.after(normed(x))
     hidden = gate_up.shape[1] // 2
-    gate, up = gate_up[:, :hidden], gate_up[:, hidden:]
-    # x * sigmoid(x) without an overflow: sigmoid is half a tanh.
-    inner = np.tanh(gate * np.float32(0.5))
+    gate = gate_up[:, :hidden]
+    # x * sigmoid(x) without an overflow: sigmoid is half of one more than the tanh of a half.
+    inner = np.tanh(gate)
     inner += 1.0
     inner *= gate
-    inner *= up
-    inner *= np.float32(0.5)
+    inner *= gate_up[:, hidden:]
     return layer.down.after(inner)
 
 
 def softmax(affinity: Floats) -> Floats:
     """Over the last axis, in place."""
-    affinity -= affinity.max(axis=-1, keepdims=True)
+    affinity -= np.maximum.reduce(affinity, axis=-1, keepdims=True)
     np.exp(affinity, out=affinity)
-    affinity /= affinity.sum(axis=-1, keepdims=True)
+    affinity /= np.add.reduce(affinity, axis=-1, keepdims=True)
     return affinity
+
+
+def _gain(gain: npt.NDArray[Any]) -> Floats:
+    """A norm's gain with what `normed` leaves out."""
+    return np.asarray(gain * len(gain) ** 0.5, np.float32)
+
+
+def _hashing(orders: Sequence[int], reach: int) -> Integers:
+    """What the last tokens, the newest last, are multiplied by for the number of their n-gram: (reach + 1, orders).
+
+    The GPT's own hash, its last multiplication included, in whole numbers of 64 bits that overflow as its do.
+    """
+    factors = np.zeros((reach + 1, len(orders)), np.uint64)
+    for number, order in enumerate(orders):
+        for back in range(order):
+            factors[reach - back, number] = pow(HASH_STEP, order - 1 - back) * HASH_SPREAD % 2**64
+    return factors.view(np.int64)

@@ -185,8 +185,8 @@ class MixtureDecoder:
 
     def log_probabilities(self) -> LogProbabilities:
         ngram, trust, caution = self._model.ngram, self._model.weights.trust, self._model.weights.caution
-        gpt = None if self._gpt is None else np.exp(self._gpt.log_probabilities().astype(np.float64))
-        rows = np.empty((len(self._states), ngram.vocab_size))
+        gpt = None if self._gpt is None else np.exp(self._gpt.log_probabilities())
+        rows = np.empty((len(self._states), ngram.vocab_size), np.float32)
         for row, (state, heard) in enumerate(zip(self._states, self._heard, strict=True)):
             mixed = ngram.distribution(state)
             familiarity = ngram.familiarity(state)
@@ -196,7 +196,7 @@ class MixtureDecoder:
                 mixed += share * gpt[row]
             heard.recall(mixed, caution[familiarity] if caution else 1.0)
             rows[row] = mixed
-        return np.asarray(np.log(rows), np.float32)
+        return np.log(rows, out=rows)
 
     def push(self, tokens: Sequence[int]) -> None:
         self._states = [
