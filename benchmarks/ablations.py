@@ -42,8 +42,8 @@ from trainer.tokenizer import train_tokenizer  # noqa: E402
 MESSAGES = 50_000
 VALIDATION_MESSAGES = 3_000
 BATCH_TOKENS = 1024
-STEPS = {"bpe": 1000, "char": 1500}
-BLOCK_SIZE = {"bpe": 64, "char": 128}
+STEPS = {"bpe": 1000, "char": 800}
+BLOCK_SIZE = {"bpe": 64, "char": 64}
 NGRAM_ORDER = {"bpe": 6, "char": 8}
 
 
