@@ -124,7 +124,7 @@ def with_layer_norm(model: GPT) -> None:
 def with_small_projections(model: GPT) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("projection.weight", "down.weight")):
-            nn.init.zeros_(parameter)
+            nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5 / 2)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ VARIANTS = {
     "gelu": Variant("GELU for SwiGLU", change=with_mlp(Gelu)),
     "relu2": Variant("ReLU² for SwiGLU", change=with_mlp(ReluSquared)),
     "layer-norm": Variant("LayerNorm for RMSNorm", change=with_layer_norm),
-    "zero": Variant("projections start at zero", change=with_small_projections),
+    "small": Variant("projections start small, not at zero", change=with_small_projections),
     "cosine": Variant("cosine for linear decay", schedule=cosine),
     "no-shift": Variant("no token shift", lambda config: replace(config, shift=False)),
     "no-tables": Variant("no hashed tables", lambda config: replace(config, orders=())),
@@ -160,15 +160,9 @@ VARIANTS = {
     "decay": Variant("weight decay 0.1", rates=Rates(weight_decay=0.1)),
     "tied": Variant("tied head", lambda config: replace(config, tied=True)),
     "dropout": Variant("dropout 0.1", lambda config: replace(config, dropout=0.1)),
-    "muon-high": Variant("Muon 0.04", rates=Rates(matrices=0.04)),
-    "muon-low": Variant("Muon 0.01", rates=Rates(matrices=0.01)),
+    "muon-high": Variant("Muon 0.02", rates=Rates(matrices=0.02)),
+    "muon-low": Variant("Muon 0.005", rates=Rates(matrices=0.005)),
     "muon-rough": Variant("Muon with three rounds for five", rates=Rates(newton_schulz_steps=3)),
-    "adamw-zero": Variant(
-        "AdamW for Muon, 3e-3, and projections at zero",
-        change=with_small_projections,
-        optimizers=AdamOnly,
-        rates=Rates(matrices=3e-3),
-    ),
     "rows-low": Variant("Adagrad 0.05", rates=Rates(ngrams=0.05)),
     "rows-high": Variant("Adagrad 0.2", rates=Rates(ngrams=0.2)),
 }
@@ -207,7 +201,7 @@ class Trial:
         passes = STEPS[self.unit] * BATCH_TOKENS / len(self.material.train.tokens)
         shape = GPTConfig(
             tokenizer.vocab_size, tokenizer.end_token, block_size=BLOCK_SIZE[self.unit], n_layer=2, n_head=3, n_embd=96,
-            orders=(2, 3), row_dropout=max(0.0, 1.0 - 1.0 / passes),
+            orders=(2, 3), row_dropout=max(0.0, 1.0 - 1.0 / max(passes - 0.5, 0.5)),
         )  # fmt: skip
         config = variant.config(shape)
         torch.manual_seed(seed)

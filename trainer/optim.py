@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Rates:
     """Learning rates at full share (docs/experiments.md has how they were found), and weight decay of the matrices."""
 
-    matrices: float = 0.02
+    matrices: float = 0.01
     embeddings: float = 0.01
     ngrams: float = 0.1
     head: float = 0.004

@@ -120,7 +120,7 @@ def make_plan(
         epochs=epochs,
         dropout=dropout,
         # However often the chat is read, a hashed row learns from each example about once (docs/experiments.md).
-        row_dropout=max(0.0, 1.0 - 1.0 / epochs),
+        row_dropout=max(0.0, 1.0 - 1.0 / max(epochs - 0.5, 0.5)),
         orders=(2, 3),
         evaluations=max(1, min(evaluations, round(seconds / 2), steps)),
         sentence=_sentence(train_tokens, minutes, speed, shape, steps, epochs),

@@ -183,6 +183,10 @@ class GPT(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5 / 2)
+        for block in self.blocks:  # at first a block adds nothing: the stream is the embedding
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.attention.projection.weight)
+            nn.init.zeros_(block.mlp.down.weight)
         nn.init.normal_(self.embedding.weight, std=0.02 if self.config.tied else 0.3)
         nn.init.normal_(self.head.weight, std=0.02)
         for table in self.ngrams:
