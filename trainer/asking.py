@@ -92,8 +92,11 @@ def say_lines(
     tokenizer = loaded.tokenizer
     beginning = tokenizer.encode(" ".join(prompt.split()))
     slots = [tokenizer.slot_token(slot) for slot in range(SPEAKER_SLOTS)]
+    speaking = loaded.model(model)
+    if isinstance(speaking, Mixture):  # as in the room: what forecasts best says the same thing over and over
+        speaking = Mixture(speaking.gpt, speaking.ngram, speaking.weights.for_speaking())
     drawn = continuations(
-        loaded.model(model), [tokenizer.end_token, slots[-1], *beginning], count=count, max_tokens=longest,
+        speaking, [tokenizer.end_token, slots[-1], *beginning], count=count, max_tokens=longest,
         stop=(tokenizer.end_token,), choice=choice, seed=seed, min_tokens=0 if beginning else 1,
     )  # fmt: skip
     window = SpeakerWindow()
