@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer.models.language_model import LogProbabilities, Tokens
 from trainer.sample import Choice, Continuation, continuations, draw
@@ -121,7 +123,7 @@ def test_what_a_continuation_cost_is_told_in_the_models_own_nats() -> None:
     assert line.nats_per_token == pytest.approx(np.log(2))
 
 
-def test_top_p_reaches_beyond_the_few_that_are_sorted_at_first() -> None:
+def test_top_p_reaches_far_down_a_large_flat_vocabulary() -> None:
     flat = np.full((2, 20_000), np.log(1 / 20_000), dtype=np.float32)
     flat[:, 7] = np.log(0.5)
     random = np.random.default_rng(0)
@@ -129,3 +131,25 @@ def test_top_p_reaches_beyond_the_few_that_are_sorted_at_first() -> None:
     assert 7 in drawn
     assert len(drawn) > 200
     assert {int(token) for _ in range(50) for token in draw(flat, Choice(1.0, 0, 0.3), random)} == {7}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(-30, 0, width=32, allow_subnormal=False), min_size=1, max_size=40),
+    st.sampled_from([0, 1, 3, 7]), st.sampled_from([0.1, 0.5, 0.95, 1.0]), st.sampled_from([0.0, 0.05, 0.5]),
+)  # fmt: skip
+def test_only_what_every_filter_lets_pass_is_drawn(scores: list[float], top_k: int, top_p: float, min_p: float) -> None:
+    """Against the filters spelled out: rank, cut after k, cut where the sum crosses p, leave out the unlikely."""
+    log_probabilities = np.array([scores], np.float32)
+    chances = np.exp(log_probabilities[0].astype(np.float64) - max(scores))
+    ranked = np.sort(chances)[::-1][: top_k or None]
+    passing = chances >= ranked[-1] * (1 - 1e-5)
+    if top_p < 1:
+        total = chances[passing].sum()
+        # A sum within rounding of the line may be taken to be on either side of it.
+        crossing = int((np.cumsum(np.sort(chances[passing])[::-1]) < total * (top_p + 1e-5)).sum())
+        passing &= chances >= np.sort(chances[passing])[::-1][min(crossing, passing.sum() - 1)] * (1 - 1e-5)
+    passing &= chances >= min_p * (1 - 1e-5)
+    random = np.random.default_rng(0)
+    drawn = {int(draw(log_probabilities, Choice(1.0, top_k, top_p, min_p), random)[0]) for _ in range(20)}
+    assert drawn <= set(np.flatnonzero(passing).tolist())

@@ -15,7 +15,7 @@ from trainer.models.language_model import LanguageModel, LogProbabilities
 Floats = npt.NDArray[np.float32]
 
 FAVOUR = 8.0
-SORTED_AT_FIRST = 4096  # of a larger vocabulary's chances: nearly always enough for top-p
+LEAST_CHANCE = float(np.finfo(np.float32).tiny)  # beside the likeliest token's 1; what is below is never drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,48 +120,38 @@ def draw(log_probabilities: LogProbabilities, choice: Choice, random: np.random.
     chances = log_probabilities / np.float32(choice.temperature)
     chances -= np.maximum.reduce(chances, axis=1, keepdims=True)
     np.exp(chances, out=chances)
-    return np.array([_pick(row, _least(row, choice), value) for row, value in zip(chances, uniform, strict=True)])
+    return np.array([_pick(row, choice, value) for row, value in zip(chances, uniform, strict=True)])
 
 
-def _least(chances: Floats, choice: Choice) -> float:
-    """How likely a token must be to be drawn at all; the likeliest has a chance of 1 here.
+def _pick(chances: Floats, choice: Choice, uniform: float) -> int:
+    """A token by these (unnormalised) chances, of which the largest is 1. Never one whose chance is zero.
 
-    Top-p leaves the likeliest tokens whose chances add up to it, the one that crosses the line included. Only values
-    are sorted, not tokens, which is many times faster: so tokens exactly as likely as the last one that passes do, too.
+    As few tokens as possible are sorted, and only by value: those exactly as likely as the last that passes do, too.
     """
-    least = choice.min_p
-    if not choice.top_k and choice.top_p >= 1.0:
-        return least
-    keep = min(choice.top_k or len(chances), len(chances))
-    ranked = _ranked(chances, keep if choice.top_k else min(keep, SORTED_AT_FIRST))
+    if 0 < choice.top_k < len(chances):
+        least = np.partition(chances, len(chances) - choice.top_k)[len(chances) - choice.top_k]
+        chances = np.where(chances >= least, chances, np.float32(0.0))
+    lowest = max(choice.min_p, LEAST_CHANCE)
     if choice.top_p < 1.0:
-        wanted = choice.top_p * np.add.reduce(ranked if choice.top_k else chances)
-        running = ranked.cumsum()
-        if len(ranked) < keep and running[-1] < wanted:
-            ranked = _ranked(chances, keep)
-            running = ranked.cumsum()
-        # Where rounding keeps the sum below the line to the end, everything passes.
-        crossing = min(int(running.searchsorted(wanted)), len(ranked) - 1)
-        return max(least, float(ranked[crossing]))
-    return max(least, float(ranked[-1]))
-
-
-def _ranked(chances: Floats, keep: int) -> Floats:
-    """The `keep` largest chances, largest first."""
-    if keep < len(chances):
-        chances = np.partition(chances, len(chances) - keep)[len(chances) - keep :]
-    return np.sort(chances)[::-1]
-
-
-def _pick(chances: Floats, least: float, uniform: float) -> int:
-    """A token by these (unnormalised) chances, of those that are `least` likely and not impossible."""
-    tokens = np.flatnonzero(chances >= least) if least > 0 else np.flatnonzero(chances)
+        lowest = max(lowest, _least_of_top_p(chances, choice.top_p))
+    tokens = np.flatnonzero(chances >= lowest)
     running = chances[tokens].cumsum(dtype=np.float64)
     return int(tokens[min(int(running.searchsorted(uniform * running[-1], side="right")), len(tokens) - 1)])
+
+
+def _least_of_top_p(chances: Floats, top_p: float) -> float:
+    """The chance of the last of the likeliest tokens that add up to `top_p`, the one that crosses the line included.
+
+    Tokens with less than an equal share of what top-p leaves out cannot be among them, and are not sorted.
+    """
+    total = float(np.add.reduce(chances))
+    ranked = np.sort(chances[chances >= (1.0 - top_p) * total / len(chances)])[::-1]
+    crossing = int(ranked.cumsum().searchsorted(top_p * total))
+    # Where rounding keeps the sum below the line to the end, all of them pass.
+    return float(ranked[min(crossing, len(ranked) - 1)])
 
 
 def _penalise(log_probabilities: Floats, tokens: Sequence[int], penalty: float) -> None:
     """Divide the logits of `tokens`, which as log-probabilities are negative, so they are multiplied."""
     if tokens:
-        repeated = np.unique(np.array(tokens, dtype=np.int64))
-        log_probabilities[repeated] *= penalty
+        log_probabilities[list(set(tokens))] *= penalty
