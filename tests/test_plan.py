@@ -44,6 +44,11 @@ def test_chat_that_is_read_less_than_once_uses_every_hashed_row() -> None:
     assert make_plan(10**8, 1, LAPTOP, 1024, AUTO).row_dropout == 0
 
 
+def test_a_fourth_order_of_hashed_rows_is_for_characters_only() -> None:
+    by_character = make_plan(6_000_000, 5, LAPTOP, 512, ModelTable(tokenizer="char"))
+    assert by_character.orders == (*make_plan(6_000_000, 5, LAPTOP, 1024, AUTO).orders, 4)
+
+
 def test_a_size_and_explicit_numbers_are_obeyed() -> None:
     assert make_plan(10**7, 5, LAPTOP, 1024, ModelTable(size="tiny")).shape == SIZES["tiny"]
     shape = make_plan(10**7, 5, LAPTOP, 1024, ModelTable(n_layer=5, n_embd=160, block_size=77)).shape
