@@ -131,6 +131,7 @@ def retrain(messages: int, log: Path | None) -> dict[str, float]:
             tokenizer.vocab_size, tokenizer.end_token, shape.block_size, shape.n_layer, shape.n_head, shape.n_embd
         )
         model = GPT(config)
+        model.half_precision = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         with timed(f"{STEPS} steps"):
             for _ in train(model, lines.tokens, Budget(STEPS, 3600, BATCH), Rates()):
                 pass
