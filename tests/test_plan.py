@@ -38,6 +38,7 @@ def test_little_chat_is_not_read_for_ever() -> None:
     plan = make_plan(20_000, 60, LAPTOP, 512, AUTO)
     assert plan.epochs < 8
     assert plan.row_dropout > 0.8
+    assert plan.matrices_rate > make_plan(6_000_000, 5, LAPTOP, 1024, AUTO).matrices_rate
 
 
 def test_chat_that_is_read_less_than_once_uses_every_hashed_row() -> None:

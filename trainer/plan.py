@@ -62,6 +62,7 @@ class Plan:
     """One run: shape, vocabulary, batches, steps and the regularisation that many passes over little chat need.
 
     `steps` is what the seconds should allow; a machine that turns out faster may take up to `most_steps`.
+    `matrices_rate` is a multiple of the usual rate for the matrices of blocks.
     """
 
     shape: Shape
@@ -73,6 +74,7 @@ class Plan:
     epochs: float
     dropout: float
     row_dropout: float
+    matrices_rate: float
     orders: tuple[int, ...]
     evaluations: int
     sentence: str
@@ -121,6 +123,7 @@ def make_plan(
         dropout=dropout,
         # However often the chat is read, a hashed row learns from each example about once (docs/experiments.md).
         row_dropout=max(0.0, 1.0 - 1.0 / max(epochs - 0.5, 0.5)),
+        matrices_rate=1.0 if epochs <= MANY_EPOCHS else 2.0,
         # A character tells little: a fourth order is worth 3 % of the loss by characters, and costs 0.6 % by BPE.
         orders=(2, 3, 4) if table.tokenizer == "char" else (2, 3),
         evaluations=max(1, min(evaluations, round(seconds / 2), steps)),
@@ -129,6 +132,7 @@ def make_plan(
 
 
 MAX_EPOCHS = 7.0
+MANY_EPOCHS = 5.0  # above, twice the rate learns less by heart (docs/experiments.md)
 LEAST_STEPS = 30.0  # with 60 the first hundred messages are forgotten again from the 20th on (docs/experiments.md)
 
 

@@ -195,7 +195,8 @@ class _Run:
 
     def _training(self) -> Iterator[Progress]:
         budget = Budget(self.plan.most_steps, self.plan.seconds, self.plan.batch_size, self.desk.trainer.seed)
-        return train(self.model, self.material.train.tokens, budget, Rates(), stop=self.desk.stop)
+        rates = Rates(matrices=Rates.matrices * self.plan.matrices_rate)
+        return train(self.model, self.material.train.tokens, budget, rates, stop=self.desk.stop)
 
     def _follow(self) -> None:
         """What the other processes of a torchrun do: the same steps, nothing else."""
