@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def change(config: Path, before: str, after: str) -> None:
 
 
 async def start(config: Path, *arguments: str) -> asyncio.subprocess.Process:
+    # A test run in the background of a shell would hand down that Ctrl-C is ignored.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -57,6 +60,7 @@ async def start(config: Path, *arguments: str) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=heard,
     )
 
 
