@@ -36,6 +36,7 @@ from trainer.models.gpt import GPT, GPTConfig, SwiGLU  # noqa: E402
 from trainer.models.mixture import count, mix, weigh, without  # noqa: E402
 from trainer.models.ngram import NGram  # noqa: E402
 from trainer.optim import Optimizers, Rates, rate_share  # noqa: E402
+from trainer.plan import row_dropout  # noqa: E402
 from trainer.settings import ModelTable  # noqa: E402
 from trainer.tokenizer import train_tokenizer  # noqa: E402
 
@@ -201,7 +202,7 @@ class Trial:
         passes = STEPS[self.unit] * BATCH_TOKENS / len(self.material.train.tokens)
         shape = GPTConfig(
             tokenizer.vocab_size, tokenizer.end_token, block_size=BLOCK_SIZE[self.unit], n_layer=2, n_head=3, n_embd=96,
-            orders=(2, 3), row_dropout=max(0.0, 1.0 - 1.0 / max(passes - 0.5, 0.5)),
+            orders=(2, 3), row_dropout=row_dropout(passes),
         )  # fmt: skip
         config = variant.config(shape)
         torch.manual_seed(seed)

@@ -19,7 +19,7 @@ def main() -> None:
     except BackchatError as error:
         if os.environ.get("BACKCHAT_DEBUG"):
             raise
-        print(f"backchat: {error}", file=sys.stderr)  # noqa: T201
+        print(f"backchat: {error}", file=sys.stderr)  # noqa: T201 - the one sentence a failed start says
         sys.exit(1)
     # All is closed and flushed. A thread that is still reading weights must not hold up the end for seconds.
     logging.shutdown()

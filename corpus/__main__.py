@@ -11,7 +11,7 @@ from corpus.settings import CorpusTable, PathsTable, TwitchTable, load_settings
 from corpus.store import Corpus
 
 LOGIN_VARIABLE = "BACKCHAT_IRC_LOGIN"
-TOKEN_VARIABLE = "BACKCHAT_IRC_TOKEN"  # noqa: S105
+TOKEN_VARIABLE = "BACKCHAT_IRC_TOKEN"  # noqa: S105 - the name of a variable, no token
 
 
 def collect() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     except BackchatError as error:
         if os.environ.get("BACKCHAT_DEBUG"):
             raise
-        print(f"backchat: {error}", file=sys.stderr)  # noqa: T201
+        print(f"backchat: {error}", file=sys.stderr)  # noqa: T201 - the one sentence a failed start says
         sys.exit(1)
 
 

@@ -121,14 +121,18 @@ def make_plan(
         seconds=seconds,
         epochs=epochs,
         dropout=dropout,
-        # However often the chat is read, a hashed row learns from each example about once (docs/experiments.md).
-        row_dropout=max(0.0, 1.0 - 1.0 / max(epochs - 0.5, 0.5)),
+        row_dropout=row_dropout(epochs),
         matrices_rate=1.0 if epochs <= MANY_EPOCHS else 2.0,
         # A character tells little: a fourth order is worth 3 % of the loss by characters, and costs 0.6 % by BPE.
         orders=(2, 3, 4) if table.tokenizer == "char" else (2, 3),
         evaluations=max(1, min(evaluations, round(seconds / 2), steps)),
         sentence=_sentence(train_tokens, minutes, speed, shape, steps, epochs),
     )
+
+
+def row_dropout(epochs: float) -> float:
+    """However often the chat is read, a hashed row should learn from each example about once (docs/experiments.md)."""
+    return max(0.0, 1.0 - 1.0 / max(epochs - 0.5, 0.5))
 
 
 MAX_EPOCHS = 7.0

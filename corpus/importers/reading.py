@@ -86,7 +86,7 @@ def batches_beside(source: Source, importer: Importer, options: Options) -> Iter
         while True:
             try:
                 # Nothing but the child we started writes into this pipe.
-                kind, *values = marshal.loads(ours.recv_bytes())  # noqa: S302
+                kind, *values = marshal.loads(ours.recv_bytes())  # noqa: S302 - only our child writes here
             except EOFError:
                 raise ImportFileError(f"{source.path}: the process that read it ended too early; try again") from None
             if kind == "end":
